@@ -1,0 +1,82 @@
+"""Paints a numbered contact sheet of a prompt file with the starter, for people to judge.
+
+    python benchmarks/sheet.py benchmarks/prompts24.txt sheet.png                    # the defaults
+    python benchmarks/sheet.py benchmarks/prompts24.txt codes.png --set init=codes   # without the prior
+    python benchmarks/sheet.py benchmarks/prompts24.txt prior.png --set steps=0      # the prior alone
+
+Prompt number n is painted with seed 1000 + n. The numbers on the sheet are all that a judge may see of the prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw
+
+FIRST_SEED = 1000
+
+
+def paint_one(job: tuple[int, str], *, settings: dict[str, Any], threads: int) -> tuple[Image.Image, float]:
+    """Paints prompt number n; gives the picture and the seconds it took."""
+    import torch
+
+    import vqclip
+
+    torch.set_num_threads(threads)
+    number, prompt = job
+    started = time.monotonic()
+    picture = vqclip.generate(prompt, seed=FIRST_SEED + number, **settings)
+    return picture, time.monotonic() - started
+
+
+def sheet(pictures: list[Image.Image], *, columns: int, side: int) -> Image.Image:
+    """Numbers the pictures from 1 and lays them out in rows."""
+    rows = -(-len(pictures) // columns)
+    page = Image.new("RGB", (columns * (side + 8), rows * (side + 26)), "white")
+    pen = ImageDraw.Draw(page)
+    for n, picture in enumerate(pictures):
+        x, y = (n % columns) * (side + 8), (n // columns) * (side + 26)
+        page.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (x, y + 18))
+        pen.text((x + 4, y + 2), str(n + 1), fill="black")
+    return page
+
+
+def main() -> None:
+    """Reads the arguments, paints, and saves the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prompts", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as JSON or a word")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--columns", type=int, default=6)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--each", type=Path, help="a folder that also gets every picture on its own")
+    asked = parser.parse_args()
+    prompts = [line.strip() for line in asked.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    settings = dict(_pair(text) for text in asked.set)
+    with ProcessPoolExecutor(asked.processes) as pool:
+        painted = list(pool.map(partial(paint_one, settings=settings, threads=1), enumerate(prompts, start=1)))
+    sheet([picture for picture, _ in painted], columns=asked.columns, side=asked.side).save(asked.out)
+    if asked.each:
+        asked.each.mkdir(parents=True, exist_ok=True)
+        for n, (picture, _) in enumerate(painted, start=1):
+            picture.save(asked.each / f"{n:02}.png")
+    print(json.dumps({"pictures": len(painted), "seconds_each": round(sum(s for _, s in painted) / len(painted), 1)}))
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, _, value = text.partition("=")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""One painting step at 256 px with 32 cuts, f16-16384 VQGAN and ViT-B/32 at full size: this package's against the
+peers' way. Random weights (the speed does not depend on them), one thread, in turn in one process; the peak memory of
+each side is taken in a process of its own.
+
+    python benchmarks/step.py [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from machine import forget_peak, held_megabytes, interleaved, peak_megabytes, summary, write_result
+from torch import nn
+
+from vqclip.configs import VQGANConfig
+from vqclip.engine.canvas import begin
+from vqclip.engine.course import Course
+from vqclip.engine.paint import Look, paint
+from vqclip.engine.precision import choose_dtype
+from vqclip.engine.starts import from_codes
+from vqclip.engine.streams import stream
+from vqclip.events import Step
+from vqclip.models.vqgan import VQGAN
+from vqclip.ops.cutouts import CutoutSettings
+from vqclip.ops.guide import Targets
+from vqclip.store.openclip import build_clip
+from vqclip.store.perceptor import ClipPerceptor
+
+SIDE, COUNT = 256, 32
+VIT_B_32 = {
+    "embed_dim": 512,
+    "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "patch_size": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12},
+}
+
+
+def ours(dtype: torch.dtype) -> Callable[[], object]:
+    """This package's loop with its default cutouts; each call is one step."""
+    decoder = VQGAN(VQGANConfig(), encoder=False).fuse().cast(dtype).to(memory_format=torch.channels_last)
+    perceptor = ClipPerceptor(
+        build_clip(VIT_B_32),
+        lambda texts: torch.zeros(len(texts), 77, dtype=torch.long),
+        name="random",
+        path=Path("random"),
+        mean=(0.48145466, 0.4578275, 0.40821073),
+        std=(0.26862954, 0.26130258, 0.27577711),
+        dtype=dtype,
+    )
+    wanted = F.normalize(torch.randn(1, 1, 512), dim=-1)
+    look = Look("random", perceptor, Targets(wanted, torch.ones(1), torch.tensor([-torch.inf])))
+    latent = from_codes(decoder.codebook, (SIDE // 16, SIDE // 16), [stream(0, "init")])
+    cutouts, course = CutoutSettings(count=COUNT, roll=16), Course(steps=10_000)
+    events: Iterator[Step] = paint(decoder, [look], begin(latent, [0]), course=course, cutouts=cutouts)
+    return lambda: next(events).loss.item()
+
+
+def theirs() -> Callable[[], object]:
+    """The peers' loop; each call is one step."""
+    import peers
+
+    visual: nn.Module = build_clip(VIT_B_32).visual
+    return peers.Painter(visual, side=SIDE, count=COUNT).step
+
+
+def memory_of(side: str) -> dict[str, float]:
+    """Runs some steps of one side in this process: MB held before them, and at most during them."""
+    step = theirs() if side == "peers" else ours(_dtype(side))
+    before = held_megabytes()
+    forget_peak()
+    for _ in range(3):
+        step()
+    return {"before": round(before), "peak": round(peak_megabytes()), "step": round(peak_megabytes() - before)}
+
+
+def main() -> None:
+    """Measures and writes results/step.json."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", choices=("peers", "ours", "ours in float32"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    if options.memory:
+        print(json.dumps(memory_of(options.memory)))
+        return
+    names = ["peers", "ours"] + (["ours in float32"] if _dtype("ours") != torch.float32 else [])
+    memory = {name: _in_own_process(name) for name in names}
+    sides = {name: theirs() if name == "peers" else ours(_dtype(name)) for name in names}
+    seconds = interleaved(sides, options.rounds)
+    base = min(seconds["peers"])
+    write_result(
+        "step",
+        {
+            "what": f"one step, {SIDE} px, {COUNT} cuts, f16-16384 decoder, ViT-B-32: CPU seconds and MB",
+            "dtype": str(_dtype("ours")).removeprefix("torch."),
+            "seconds": {name: summary(all_) for name, all_ in seconds.items()},
+            "megabytes": memory,
+            "times_faster": {name: round(base / min(seconds[name]), 2) for name in names[1:]},
+            "share_of_peak": {name: round(memory[name]["peak"] / memory["peers"]["peak"], 2) for name in names[1:]},
+            "share_of_step": {name: round(memory[name]["step"] / memory["peers"]["step"], 2) for name in names[1:]},
+        },
+    )
+
+
+def _dtype(side: str) -> torch.dtype:
+    return choose_dtype("cpu", "float32" if side == "ours in float32" else "auto")
+
+
+def _in_own_process(side: str) -> dict[str, float]:
+    command = [sys.executable, __file__, "--memory", side]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+if __name__ == "__main__":
+    main()

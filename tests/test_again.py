@@ -1,0 +1,69 @@
+import json
+from pathlib import Path
+
+import pytest
+from door import RECIPE, Door, save_picture
+from PIL import Image
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+    monkeypatch.chdir(tmp_path)
+    return Door(monkeypatch, capsys)
+
+
+def test_again_paints_from_the_recipe_in_the_picture(door: Door, tmp_path: Path):
+    picture = save_picture(tmp_path / "a.png")
+    said = door("again", str(picture)).settings.model_dump(exclude_unset=True)
+    assert said.items() >= {"prompt": "a castle", "seed": 41, "steps": 9, "clip": ("starter",), "flip": False}.items()
+
+
+def test_again_takes_changes(door: Door, tmp_path: Path):
+    picture = save_picture(tmp_path / "a.png")
+    changed = door("again", str(picture), "--steps", "4", "--prompt", "a ship").settings
+    assert (changed.prompt, changed.steps, changed.seed) == ("a ship", 4, 41)
+    assert door("again", str(picture), "--seed", "random").settings.seed != 41
+
+
+def test_again_asks_for_a_file_instead_of_opening_one_a_recipe_names(door: Door, tmp_path: Path):
+    settings = {**RECIPE["settings"], "init": "image", "init_image": "/etc/hostname"}
+    picture = save_picture(tmp_path / "a.png", {"schema": 1, "settings": settings, "output": "/etc/x"})
+    ran = door("again", str(picture))
+    assert ran.code == 2
+    assert "--init-image PATH" in ran.err
+    given = door("again", str(picture), "--init-image", "mine.png")
+    assert given.settings.init_image == "mine.png"
+    assert given.delivery.output is None
+
+
+def test_a_picture_serves_as_a_preset(door: Door, tmp_path: Path):
+    settings = {**RECIPE["settings"], "vqgan": "../../evil.ckpt"}
+    ran = door("a ship", "--preset", str(save_picture(tmp_path / "a.png", {"schema": 1, "settings": settings})))
+    assert (ran.settings.prompt, ran.settings.steps, ran.settings.vqgan) == ("a ship", 9, "starter")
+    assert "left out" in ran.err
+
+
+def test_show_prints_the_recipe(door: Door, tmp_path: Path):
+    picture = str(save_picture(tmp_path / "a.png"))
+    assert "prompt: a castle" in door("show", picture).out
+    assert json.loads(door("show", picture, "--json").out)["settings"]["seed"] == 41
+    assert 'prompt = "a castle"' in door("show", picture, "--toml").out
+
+
+def test_an_evil_recipe_cannot_steer_the_terminal(door: Door, tmp_path: Path):
+    recipe = {"schema": 1, "settings": {"prompt": "\x1b[2J\u202e[/x]", "seed": 1}, "\x1b]0;x": "y"}
+    picture = str(save_picture(tmp_path / "a.png", recipe))
+    for args in (["show", picture], ["show", picture, "--json"], ["show", picture, "--toml"]):
+        ran = door(*args)
+        assert ran.code == 0
+        assert not set(ran.out + ran.err) & set("\x1b\u202e")
+
+
+@pytest.mark.parametrize("command", ["show", "again"])
+def test_a_picture_that_cannot_be_read_exits_5(door: Door, tmp_path: Path, command: str):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
+    for name in ("none.png", "a.png", "b.png", "."):
+        ran = door(command, str(tmp_path / name))
+        assert ran.code == 5, name
+        assert ran.err.startswith("error: ")

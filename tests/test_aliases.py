@@ -1,0 +1,126 @@
+import shlex
+from pathlib import Path
+
+import pytest
+from door import Door
+
+from vqclip.cli.aliases import old_spellings, rewrite
+from vqclip.errors import UsageError
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
+    monkeypatch.chdir(tmp_path)
+    return Door(monkeypatch, capsys)
+
+
+# The commands of the old README and of the scripts beside it, and the settings each must come to.
+RUNS = {
+    '-p "A painting of an apple in a fruit bowl"': {"prompt": "A painting of an apple in a fruit bowl"},
+    '-p "A painting of an apple in a fruit bowl | psychedelic | surreal:0.5 | weird:0.25"': {
+        "prompt": "A painting of an apple in a fruit bowl | psychedelic | surreal:0.5 | weird:0.25"
+    },
+    '-p "A picture of a bedroom with a portrait of Van Gogh" -ip "samples/VanGogh.jpg | samples/Bedroom.png:0.5"': {
+        "image_prompts": ("samples/VanGogh.jpg", "samples/Bedroom.png:0.5")
+    },
+    '-p "A painting in the style of Picasso" -ii samples/VanGogh.jpg -i 80 -se 10 -opt AdamW -lr 0.25': {
+        "init_image": "samples/VanGogh.jpg",
+        "steps": 80,
+        "optimizer": "adamw",
+        "learning_rate": 0.25,
+    },
+    '-p="a door" -ii="f.png" -o="f.png" -i=25 -cd=cpu -sd=5': {"init_image": "f.png", "steps": 25, "seed": 5},
+    '-p "x" -s 512 256': {"width": 512, "height": 256},
+    '-p "x" --size 128 64': {"width": 128, "height": 64},
+    '-p "x" -m ViT-B/32': {"clip": ("ViT-B-32/openai",)},
+    '-p "x" -m ViT-L/14@336px': {"clip": ("ViT-L-14-336/openai",)},
+    '-p "x" -conf checkpoints/v.yaml -ckpt checkpoints/v.ckpt': {
+        "vqgan": "checkpoints/v.ckpt",
+        "vqgan_config": "checkpoints/v.yaml",
+    },
+    '-p "x" -cuts 16 -cutp 0.5 -cutm latest': {"cutouts": 16, "cutout_power": 0.5, "cutout_method": "pooled"},
+    '-p "x" -cutm original -in gradient': {"cutout_method": "crops", "init": "gradient"},
+    '-p "x" -in pixels': {"init": "noise"},
+    '-p "x" -aug Pe Ji -iw 0.5': {"jitter": 0.1, "perspective": 0.7, "rotation": 0.0, "init_weight": 0.5},
+    '--prompts "x" --iterations 3 --init_image a.png --num_cuts 2 --optimiser RMSprop': {
+        "prompt": "x",
+        "steps": 3,
+        "init_image": "a.png",
+        "cutouts": 2,
+        "optimizer": "rmsprop",
+    },
+}
+
+
+@pytest.mark.parametrize("command", RUNS)
+def test_old_commands_run(door: Door, command: str):
+    ran = door(*shlex.split(command))
+    assert ran.code == 0
+    assert ran.settings.model_dump().items() >= RUNS[command].items()
+
+
+def test_old_delivery_flags_run(door: Door):
+    delivery = door(*shlex.split("-p x -o out.png -se 50 -cd cuda:1 -d")).delivery
+    assert (delivery.output, delivery.save_every, delivery.device) == ("out.png", 50, "cuda:1")
+    assert delivery.deterministic
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ('-p "a|photo:-1 ^ b ^ c" -cpe 1500 -zvid -i 6000 -zse 10 -vl 20 -zsc 1.005', "not there yet"),
+        ('-p "a ^ b"', "stories"),
+        ('-p "a sphere" -zvid -i 4500 -zse 20 -vl 10 -zsc 0.97 -opt Adagrad -lr 0.15', "zooms are not there yet"),
+        ("-p x -vid", "films are not there yet"),
+        ("-p x -ofps 60", "films"),
+        ("-p x -vsd frames", "frames"),
+        ("-p x -nps 1 2 -npw 0.5 0.5", "noise prompts"),
+        ("-p x -opt DiffGrad", "--optimizer adam"),
+        ("-p x -opt AdamP", "--optimizer adam"),
+        ("-p x -aug nothing", "known: Ji"),
+    ],
+)
+def test_old_commands_not_served_yet_are_refused_with_what_to_use(door: Door, command: str, words: str):
+    ran = door(*shlex.split(command))
+    assert ran.code == 2
+    assert words in ran.err
+    assert "hint: " in ran.err
+    assert not ran.painted
+
+
+def test_augments_without_a_counterpart_are_left_out_with_a_note(door: Door):
+    ran = door(*shlex.split("-p x -aug Af Er -i 5"))
+    assert ran.settings.rotation == 15
+    assert "-aug Er" in ran.err
+
+
+OPTIONS_OF_OLD = shlex.split(
+    "-p -ip -i -se -ii -in -iw -m -conf -ckpt -nps -npw -lr -cuts -cutp -cutm -sd -opt -vid -zvid -zs -zse -zsc "
+    "-zsx -zsy -cpe -vl -ofps -ifps -d -aug -vsd -cd"
+)
+
+
+@pytest.mark.parametrize("flag", OPTIONS_OF_OLD)
+def test_every_old_flag_is_known(flag: str):
+    assert flag in set(old_spellings())
+
+
+def test_values_and_what_follows_two_dashes_are_left_alone():
+    take = frozenset({"--negative", "-o"})
+    assert rewrite(["--negative", "-i", "-o", "-vid"], take_values=take).args == ["--negative", "-i", "-o", "-vid"]
+    assert rewrite(["-p", "-vid", "--", "-i", "5"], take_values=take).args == ["--prompt=-vid", "--", "-i", "5"]
+    assert rewrite(["--negative=-vid"], take_values=take).args == ["--negative=-vid"]
+    assert rewrite(["-s", "512x384", "5"], take_values=take).args == ["--size=512x384", "5"]
+    assert rewrite(["-s", "512"], take_values=take).args == ["--size=512"]
+
+
+@pytest.mark.parametrize("flag", ["-p", "-i", "-aug", "-s"])
+def test_an_old_flag_without_its_value_is_refused(door: Door, flag: str):
+    ran = door("x", flag)
+    assert ran.code == 2
+    assert ran.err.startswith("error: ")
+
+
+def test_refused_flags_say_so_however_they_are_written():
+    with pytest.raises(UsageError, match="films"):
+        rewrite(["--video_length=10"], take_values=frozenset())

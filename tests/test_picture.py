@@ -1,0 +1,260 @@
+"""One picture from settings to file, with real models made tiny."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from steps import start_python
+
+from vqclip.errors import DivergedError, MemoryFullError, ModelError, OutputError, UsageError
+from vqclip.events import Step
+from vqclip.runs import picture as room
+from vqclip.runs.parts import build_parts
+from vqclip.runs.picture import generate, paint_picture, painting
+from vqclip.runs.plan import resolve
+from vqclip.settings import Delivery, Settings
+from vqclip.sinks.metadata import read_recipe
+from vqclip.sinks.play import play
+from vqclip.sinks.state import load_state
+
+CPU = torch.device("cpu")
+
+
+def notes_of() -> tuple[list[str], Callable[[str], None]]:
+    said: list[str] = []
+    return said, said.append
+
+
+def resolved(tiny_models, **more: object) -> Settings:
+    return resolve(Settings.make(tiny_models.settings(**more)).check())[0]
+
+
+def deliver(folder: Path, **more: object) -> Delivery:
+    return Delivery(output=f"{folder}/", device="cpu", threads=1, quiet=True, **more)
+
+
+def pixels(path: Path) -> bytes:
+    with Image.open(path) as picture:
+        return picture.convert("RGB").tobytes()
+
+
+def test_a_picture_is_painted_and_carries_its_recipe(tiny_models, tmp_path) -> None:
+    said, note = notes_of()
+    done = paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
+    assert done.path == tmp_path / "a-castle-in-fog-1.png"
+    assert done.steps_done == 3 and done.stopped is None
+    recipe = read_recipe(done.path.read_bytes())
+    assert recipe["settings"]["prompt"] == "a castle in fog"
+    assert recipe["settings"]["vqgan"] == "tiny-vqgan.safetensors"
+    assert all(len(digest) == 64 for digest in recipe["models"].values())
+    assert str(tmp_path) not in str(recipe) and str(tiny_models.vqgan.parent) not in str(recipe)
+
+
+def test_the_same_seed_paints_the_same_picture_and_another_seed_another(tiny_models, tmp_path) -> None:
+    _, note = notes_of()
+    paths = [
+        paint_picture(resolved(tiny_models, seed=seed), deliver(tmp_path), on_note=note).path for seed in (7, 7, 8)
+    ]
+    assert len(set(paths)) == 3
+    assert pixels(paths[0]) == pixels(paths[1]) != pixels(paths[2])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_do_not_change_the_picture(tiny_models, tmp_path, threads) -> None:
+    _, note = notes_of()
+    delivery = deliver(tmp_path).model_copy(update={"threads": threads})
+    one = paint_picture(resolved(tiny_models, coarse=0.5, steps=4), delivery, on_note=note)
+    other = paint_picture(resolved(tiny_models, coarse=0.5, steps=4), deliver(tmp_path), on_note=note)
+    assert pixels(one.path) == pixels(other.path)
+
+
+def test_the_last_step_is_saved_whatever_save_every_says(tiny_models, tmp_path) -> None:
+    _, note = notes_of()
+    done = paint_picture(resolved(tiny_models), deliver(tmp_path, save_every=50), on_note=note)
+    assert read_recipe(done.path.read_bytes())["steps_done"] == 3
+    assert pixels(done.path) == pixels(tmp_path / "a-castle-in-fog-1" / "step-0003.png")
+
+
+def test_a_preview_and_frames_do_not_change_the_picture(tiny_models, tmp_path) -> None:
+    _, note = notes_of()
+    plain = paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
+    shown = deliver(tmp_path, save_every=1, preview=str(tmp_path / "now.png"))
+    watched = paint_picture(resolved(tiny_models), shown, on_note=note)
+    assert pixels(plain.path) == pixels(watched.path) == pixels(tmp_path / "now.png")
+
+
+def test_going_on_from_a_saved_state_is_like_never_having_stopped(tiny_models) -> None:
+    parts = build_parts(resolved(tiny_models, steps=6, coarse=0.5), device=CPU, offline=True, note=print)
+    whole = play(painting(parts))
+    for stop_at in (1, 3, 4):
+        state = next(event.state() for event in painting(parts) if event.index == stop_at)
+        assert torch.equal(play(painting(parts, state)).image, whole.image)
+
+
+def test_a_nan_ends_with_the_last_good_picture_saved(tiny_models, tmp_path, monkeypatch) -> None:
+    said, note = notes_of()
+    build = room.build_parts
+
+    def broken(*args: object, **more: object):
+        parts = build(*args, **more)
+        bad = torch.full((1,), float("nan"))
+        return replace(parts, extras=[("bad", 1.0, lambda image, latent: bad * image.sum())])
+
+    monkeypatch.setattr(room, "build_parts", broken)
+    with pytest.raises(DivergedError) as caught:
+        paint_picture(resolved(tiny_models, steps=12), deliver(tmp_path), on_note=note)
+    assert caught.value.exit_code == 8
+    (saved,) = tmp_path.glob("*.png")
+    assert saved.name in str(caught.value.hint)
+    assert read_recipe(saved.read_bytes())["stopped"] == "diverged"
+
+
+def test_out_of_memory_keeps_the_picture_and_says_what_to_do(tiny_models, tmp_path, monkeypatch) -> None:
+    _, note = notes_of()
+    play_on = room.paint_stages
+
+    def full(*args: object, **more: object):
+        for event in play_on(*args, **more):
+            yield event
+            if event.index == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(room, "paint_stages", full)
+    with pytest.raises(MemoryFullError) as caught:
+        paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
+    assert caught.value.exit_code == 7 and "--micro-batch" in str(caught.value.hint)
+    (saved,) = tmp_path.glob("*.png")
+    assert read_recipe(saved.read_bytes())["steps_done"] == 2
+
+
+def test_a_bug_in_the_loop_is_not_called_out_of_memory(tiny_models, tmp_path, monkeypatch) -> None:
+    def broken(*args: object, **more: object):
+        raise RuntimeError("shapes do not match")
+        yield
+
+    monkeypatch.setattr(room, "paint_stages", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=print)
+
+
+def test_an_unwritable_place_is_told_before_models_are_loaded(tiny_models, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setattr(room, "build_parts", lambda *a, **k: pytest.fail("models were loaded"))
+    with pytest.raises(OutputError):
+        paint_picture(resolved(tiny_models), deliver(tmp_path / "file" / "below"), on_note=print)
+
+
+@pytest.mark.parametrize("init", ["codes", "noise", "gradient"])
+def test_every_start_paints(tiny_models, init) -> None:
+    settings = tiny_models.settings(init=init, steps=1)
+    assert generate(settings.pop("prompt"), **settings).size == (32, 32)
+
+
+def test_an_init_image_is_where_it_starts(tiny_models, tmp_path) -> None:
+    Image.new("RGB", (64, 48), "orange").save(tmp_path / "start.png")
+    parts = build_parts(
+        resolved(tiny_models, init_image=str(tmp_path / "start.png"), init_weight=1.0),
+        device=CPU,
+        offline=True,
+        note=print,
+    )
+    image = torch.tensor([1.0, 165 / 255, 0.0]).view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    assert torch.equal(parts.latent, parts.vqgan.tokenize(image)[0])
+    first: Step = next(painting(parts))
+    assert float(first.losses["init"]) == 0.0
+
+
+def test_an_image_prompt_without_words_is_enough(tiny_models, tmp_path) -> None:
+    Image.new("RGB", (40, 64), "teal").save(tmp_path / "like.png")
+    settings = tiny_models.settings(image_prompts=(f"{tmp_path / 'like.png'}:0.5",), prompt="")
+    parts = build_parts(resolve(Settings.make(settings).check())[0], device=CPU, offline=True, note=print)
+    weights = parts.looks[0].targets.weights
+    assert torch.allclose(weights.sum(), torch.tensor(0.5)) and len(weights) == 4
+
+
+def test_several_clips_each_get_their_weight(tiny_models) -> None:
+    names = (f"{tiny_models.clip}:2", str(tiny_models.clip))
+    parts = build_parts(resolved(tiny_models, clip=names), device=CPU, offline=True, note=print)
+    assert [look.weight for look in parts.looks] == [2.0, 1.0]
+
+
+def test_sizes_are_rounded_to_the_models_cells_and_it_is_said(tiny_models) -> None:
+    said, note = notes_of()
+    parts = build_parts(resolved(tiny_models, width=33, height=46), device=CPU, offline=True, note=note)
+    assert (parts.settings.width, parts.settings.height) == (32, 48)
+    assert any("33x46 becomes 32x48" in text for text in said)
+
+
+def test_unknown_words_are_named_once_and_long_prompts_are_said_so(tiny_models) -> None:
+    said, note = notes_of()
+    long = "a castle in fog " * 10
+    build_parts(resolved(tiny_models, prompt=f"a zeppelin | {long}"), device=CPU, offline=True, note=note)
+    assert sum("zeppelin" in text for text in said) == 1
+    assert any("reads only the first" in text for text in said)
+
+
+def test_a_prior_for_a_foreign_model_is_refused(tiny_models) -> None:
+    with pytest.raises(UsageError, match="prior"):
+        resolve(Settings.make(tiny_models.settings(init="prior")))
+
+
+def test_a_missing_model_is_a_model_error(tiny_models, tmp_path) -> None:
+    settings = resolved(tiny_models, vqgan=str(tmp_path / "none.ckpt"))
+    with pytest.raises(ModelError, match=r"none\.ckpt"):
+        build_parts(settings, device=CPU, offline=True, note=print)
+
+
+def test_an_unknown_device_is_a_usage_error(tiny_models, tmp_path) -> None:
+    with pytest.raises(UsageError, match="device"):
+        paint_picture(resolved(tiny_models), deliver(tmp_path).model_copy(update={"device": "abacus"}), on_note=print)
+
+
+STOPPING = """
+import os, signal, sys, torch
+from vqclip.cli import main
+from vqclip.sinks import play as room
+signals, wait = getattr(signal, sys.argv[1]), int(sys.argv[2])
+count = 0
+import vqclip.runs.picture as picture
+painted = picture.painting
+def slow(*args):
+    global count
+    if wait < 0:
+        os.kill(os.getpid(), signals)
+    for event in painted(*args):
+        if count == wait:
+            os.kill(os.getpid(), signals)
+        count += 1
+        yield event
+picture.painting = slow
+sys.exit(main.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_the_first_signal_leaves_a_readable_picture_and_its_state(tiny_models, tmp_path, name, code) -> None:
+    command = [name, "1", "a castle in fog", *tiny_models.flags(), "--steps", "50", "--seed", "4", "-o", f"{tmp_path}/"]
+    ran = start_python(STOPPING, *command)
+    out, err = ran.communicate(timeout=120)
+    assert ran.returncode == code, err
+    (saved,) = tmp_path.glob("*.png")
+    assert out.strip() == str(saved)
+    recipe = read_recipe(saved.read_bytes())
+    assert recipe["steps_done"] == 1 and recipe["stopped"] == "by a signal"
+    state, kept = load_state(tmp_path / f"{saved.name}.state")
+    assert state["step"] == 1 and kept["settings"]["seed"] == 4
+
+
+def test_a_signal_before_the_first_event_leaves_nothing(tiny_models, tmp_path) -> None:
+    command = ["SIGINT", "-1", "a castle in fog", *tiny_models.flags(), "--steps", "5", "-o", f"{tmp_path}/"]
+    ran = start_python(STOPPING, *command)
+    out, err = ran.communicate(timeout=120)
+    assert ran.returncode == 128 + signal.SIGINT, err
+    assert out == "" and os.listdir(tmp_path) == []

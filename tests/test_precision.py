@@ -1,0 +1,19 @@
+import pytest
+import torch
+
+from vqclip.engine.precision import choose_dtype, has_fast_bfloat16
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "fast"),
+    [({}, False), ({"avx512_f": True}, False), ({"avx512_bf16": True}, True), ({"amx_bf16": True}, True)],
+)
+def test_bfloat16_is_chosen_where_the_processor_multiplies_it(monkeypatch, capabilities, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_fast_bfloat16("cpu") is fast
+    assert choose_dtype("cpu") == (torch.bfloat16 if fast else torch.float32)
+
+
+def test_what_is_asked_for_is_given():
+    assert choose_dtype("cpu", "float32") == torch.float32
+    assert choose_dtype("cpu", "bfloat16") == torch.bfloat16

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from vqclip.ops.resample import lanczos_kernel, resample
+
+GOLDEN = load_file(Path(__file__).parent / "goldens" / "loss" / "resample.safetensors")
+CASES = [((24, 36), (8, 8)), ((6, 7), (8, 8)), ((20, 6), (8, 8)), ((16, 16), (16, 16)), ((33, 17), (14, 14))]
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_resampling_and_its_gradient_agree_with_the_notebook(case):
+    image = GOLDEN[f"in_{case}"].requires_grad_()
+    out = resample(image, *CASES[case][1])
+    torch.testing.assert_close(out, GOLDEN[f"out_{case}"], rtol=0, atol=1e-5)
+    (gradient,) = torch.autograd.grad(out, image, GOLDEN[f"grad_out_{case}"])
+    torch.testing.assert_close(gradient, GOLDEN[f"grad_in_{case}"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN if name.startswith("kernel")])
+def test_the_kernel_has_the_notebook_taps(name):
+    _, axis, case = name.split("_")
+    before, after = (sizes["hw".index(axis)] for sizes in CASES[int(case)])
+    torch.testing.assert_close(lanczos_kernel(after / before), GOLDEN[name], rtol=0, atol=1e-6)
+
+
+def test_an_even_picture_stays_even():
+    out = resample(torch.full((1, 3, 40, 30), 0.25), 7, 9)
+    torch.testing.assert_close(out, torch.full((1, 3, 7, 9), 0.25))
+
+
+def test_a_side_too_short_for_the_filter_is_refused():
+    with pytest.raises(ValueError, match="too short"):
+        resample(torch.zeros(1, 3, 3, 40), 1, 1)

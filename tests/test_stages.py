@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import torch
+from tiny import TinyDecoder, tiny_look
+
+from vqclip.engine.canvas import begin
+from vqclip.engine.course import Course
+from vqclip.engine.paint import paint
+from vqclip.engine.stages import Stage, enlarge, paint_stages, plan_stages
+from vqclip.engine.starts import from_codes
+from vqclip.engine.streams import stream
+from vqclip.ops.cutouts import CutoutSettings
+from vqclip.ops.losses import LatentAnchor
+
+DECODER, LOOK = TinyDecoder(), tiny_look()
+COURSE = Course(steps=10, average=0.5, schedule="cosine")
+STAGES = plan_stages(COURSE, (8, 6), 0.6)
+CUTOUTS = CutoutSettings(count=3)
+
+
+def _begin(stages=STAGES):
+    return begin(from_codes(DECODER.codebook, stages[0].grid, [stream(1, "init")]), [1])
+
+
+def _paint(state=None, stages=STAGES, **options):
+    return paint_stages(DECODER, [LOOK], state or _begin(stages), stages=stages, cutouts=CUTOUTS, **options)
+
+
+def test_the_plan_splits_the_steps_and_halves_the_grid():
+    small, large = STAGES
+    assert (small.grid, small.course.steps) == ((4, 3), 6)
+    assert (large.grid, large.course.steps) == ((8, 6), 4)
+    assert replace(small.course, steps=10) == replace(large.course, steps=10) == COURSE
+
+
+def test_nothing_to_split_is_one_stage():
+    assert plan_stages(COURSE, (8, 6), 0.0) == [Stage((8, 6), COURSE)]
+    assert plan_stages(COURSE, (3, 9), 0.5) == [Stage((3, 9), COURSE)]
+    assert len(plan_stages(replace(COURSE, steps=1), (8, 6), 0.95)) == 1
+    assert [stage.course.steps for stage in plan_stages(replace(COURSE, steps=2), (8, 6), 0.95)] == [1, 1]
+
+
+def test_the_stages_are_one_stream_of_events():
+    events = list(_paint(encoder=DECODER))
+    assert [event.index for event in events] == list(range(11))
+    assert [event.is_last for event in events] == [False] * 10 + [True]
+    assert [tuple(event.image.shape[2:]) for event in events] == [(16, 12)] * 6 + [(32, 24)] * 5
+
+
+def test_one_stage_is_plain_painting():
+    stages = [Stage((8, 6), COURSE)]
+    plain = paint(DECODER, [LOOK], _begin(stages), course=COURSE, cutouts=CUTOUTS)
+    for event, other in zip(_paint(stages=stages), plain, strict=True):
+        assert torch.equal(event.image, other.image)
+
+
+def test_the_second_stage_begins_with_the_finished_first():
+    first = list(paint(DECODER, [LOOK], _begin(), course=STAGES[0].course, cutouts=CUTOUTS))[-1]
+    events = list(_paint(encoder=DECODER))
+    assert torch.equal(events[6].latent, enlarge(first.latent, first.image, (8, 6), 4, DECODER))
+
+
+def test_resuming_equals_never_having_stopped_in_any_stage():
+    whole, states = zip(*[(event, event.state()) for event in _paint(encoder=DECODER)], strict=True)
+    for stop in range(11):
+        rest = list(_paint(states[stop], encoder=DECODER))
+        assert [event.index for event in rest] == list(range(stop, 11))
+        assert all(torch.equal(a.image, b.image) for a, b in zip(rest, whole[stop:], strict=True))
+
+
+def test_skipped_steps_are_counted_over_the_stages():
+    def never(image, latent):
+        return (latent * torch.nan).flatten(1).sum(1)
+
+    assert int(list(_paint(extras=[("bad", 1.0, never)]))[-1].skipped) == 10
+
+
+def test_an_anchor_serves_every_size():
+    anchor = LatentAnchor(torch.zeros(1, 6, 8, 6))
+    assert all(event.loss.isfinite() for event in _paint(extras=[("anchor", 1.0, anchor)]))
+
+
+def test_enlarging_keeps_the_picture():
+    image = torch.linspace(0, 1, 16).expand(1, 3, 16, 16).contiguous()
+    latent = torch.full((1, 6, 4, 4), 0.7)
+    assert torch.equal(enlarge(latent, image, (8, 8), 4), torch.full((1, 6, 8, 8), 0.7))
+    seen = []
+
+    class Encoder:
+        def tokenize(self, picture):
+            seen.append(picture)
+            return torch.zeros(1, 6, 8, 8), None
+
+    assert enlarge(latent, image, (8, 8), 4, Encoder()).shape == (1, 6, 8, 8)
+    ramp = torch.nn.functional.avg_pool2d(seen[0], 2)[..., 2:-2]
+    torch.testing.assert_close(ramp, image[..., 2:-2], atol=0.02, rtol=0)

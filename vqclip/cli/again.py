@@ -1,0 +1,56 @@
+"""`vqclip again PICTURE`: paints a picture again from the recipe inside it, with changes if you like."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vqclip.cli import say
+from vqclip.cli.generate import add_with_flags, carry_out, find_look, read_recipe
+from vqclip.cli.options import read_flags
+from vqclip.errors import UsageError
+from vqclip.presets import Preset, merge, preset_from_recipe
+from vqclip.prompts import repair
+from vqclip.settings import Settings
+
+_FLAG_OF = {"image_prompts": "--image-prompt", "vqgan_config": "--vqgan-config", "init_image": "--init-image"}
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    picture = inspect.Parameter(
+        "picture",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Annotated[Path, typer.Argument(help="A picture that vqclip made.", metavar="PICTURE")],
+    )
+    add_with_flags(app, again, picture)
+
+
+def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
+    """Paint a picture again from its own recipe. Flags change it: --seed random is a variation."""
+    asked = read_flags(flags)
+    if ctx.args:
+        raise UsageError(f"again takes one picture, not also {ctx.args[0]!r}", hint="change the prompt with --prompt")
+    recipe = preset_from_recipe(read_recipe(picture), name=picture.name)
+    _ask_for_missing(recipe, asked.settings)
+    look = find_look(asked.preset).settings if asked.preset else {}
+    prompt = {"prompt": repair(asked.prompt)} if asked.prompt is not None else {}
+    settings = Settings.make(merge(recipe.settings, look, asked.settings, prompt), source=picture.name)
+    for text in recipe.notes[len(recipe.dropped) :]:
+        say.note(text)
+    return carry_out(settings, asked)
+
+
+def _ask_for_missing(recipe: Preset, said: Any) -> None:
+    """A recipe may not name files, so those it was painted with have to be given. Raises: UsageError."""
+    for key, value in recipe.dropped.items():
+        if key not in said:
+            flag = _FLAG_OF.get(key, f"--{key}")
+            names = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            raise UsageError(
+                f"{recipe.name} was painted with a file of its own ({names}), and a recipe may not open files",
+                hint=f"name it yourself: add {flag} PATH",
+            )

@@ -1,0 +1,178 @@
+"""Old spellings: rewrites the flags of nerdyrodent's VQGAN-CLIP to ours, so that shell scripts from then still run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from vqclip.errors import UsageError
+
+
+@dataclass
+class Rewritten:
+    """Arguments in our own spelling, and what a person should be told about the change."""
+
+    args: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def rewrite(args: Sequence[str], *, take_values: frozenset[str]) -> Rewritten:
+    """Rewrites old flags to ours, and `-s 512 384` to one value. Values and all that follows `--` stay as they are.
+
+    take_values names our own flags that are followed by a value.
+    Raises: UsageError for an old flag that has no counterpart yet, saying what to use.
+    """
+    done = Rewritten()
+    rest = list(args)
+    while rest:
+        arg = rest.pop(0)
+        if arg == "--":
+            done.args += [arg, *rest]
+            break
+        flag, equals, value = arg.partition("=") if arg.startswith("-") else (arg, "", "")
+        if flag in _REFUSED:
+            raise UsageError(f"{flag}: {_REFUSED[flag][0]}", hint=_REFUSED[flag][1])
+        if equals:
+            rest.insert(0, value)
+        if flag in _OLD and (rest or flag == "-d"):
+            done.args += _OLD[flag](rest, done)
+        elif flag in ("-s", "--size") and rest:
+            done.args.append(f"--size={_size(rest)}")
+        elif equals:
+            done.args.append(f"{flag}={rest.pop(0)}")
+        else:
+            done.args += [arg, *([rest.pop(0)] if flag in take_values and rest else [])]
+    return done
+
+
+def old_spellings() -> Iterator[str]:
+    """Every old flag that is rewritten or refused."""
+    yield from _OLD
+    yield from _REFUSED
+
+
+Rule = Callable[[list[str], Rewritten], list[str]]
+
+
+def _size(rest: list[str]) -> str:
+    first = rest.pop(0)
+    if first.isdigit() and rest and rest[0].isdigit():
+        return f"{first}x{rest.pop(0)}"
+    return first
+
+
+def _to(flag: str) -> Rule:
+    return lambda rest, done: [f"{flag}={rest.pop(0)}"]
+
+
+def _prompts(rest: list[str], done: Rewritten) -> list[str]:
+    text = rest.pop(0)
+    if "^" in text:
+        raise UsageError("stories (prompts joined by ^) are not there yet", hint=_STORY)
+    return [f"--prompt={text}"]
+
+
+def _image_prompts(rest: list[str], done: Rewritten) -> list[str]:
+    return [f"--image-prompt={part.strip()}" for part in rest.pop(0).split("|") if part.strip()]
+
+
+def _clip(rest: list[str], done: Rewritten) -> list[str]:
+    name = rest.pop(0)
+    return [f"--clip={_CLIP_NAMES.get(name, name)}"]
+
+
+def _init_noise(rest: list[str], done: Rewritten) -> list[str]:
+    kind = rest.pop(0).casefold()
+    return [f"--init-noise={kind}"] if kind in ("pixels", "gradient") else ["--init=codes"]
+
+
+def _optimizer(rest: list[str], done: Rewritten) -> list[str]:
+    name = rest.pop(0)
+    if name.casefold() in ("diffgrad", "adamp"):
+        raise UsageError(f"the optimizer {name} is not there", hint="the nearest is --optimizer adam")
+    return [f"--optimizer={name.casefold()}"]
+
+
+def _cut_method(rest: list[str], done: Rewritten) -> list[str]:
+    name = rest.pop(0)
+    ours = {"latest": "pooled", "updatedpooling": "pooled", "original": "crops"}.get(name.casefold(), "views")
+    if name.casefold() not in ("latest", "original"):
+        done.notes.append(f"-cutm {name}: painted as --cutout-method {ours}, which comes close")
+    return [f"--cutout-method={ours}"]
+
+
+def _augments(rest: list[str], done: Rewritten) -> list[str]:
+    codes: list[str] = []
+    while rest and rest[0] in _AUGMENTS:
+        codes.append(rest.pop(0))
+    if not codes:
+        raise UsageError("-aug is followed by none of its codes", hint=f"known: {', '.join(_AUGMENTS)}")
+    chosen = {name: value for code in codes for name, value in _AUGMENTS[code].items()}
+    missing = [code for code in codes if not _AUGMENTS[code]]
+    if missing:
+        done.notes.append(f"-aug {' '.join(missing)}: there is no such change of the views; left out")
+    return [f"--{name}={chosen.get(name, '0')}" for name in ("jitter", "rotation", "perspective")]
+
+
+def _deterministic(rest: list[str], done: Rewritten) -> list[str]:
+    return ["--deterministic"]
+
+
+_CLIP_NAMES = {
+    "RN50": "RN50/openai",
+    "RN101": "RN101/openai",
+    "RN50x4": "RN50x4/openai",
+    "RN50x16": "RN50x16/openai",
+    "RN50x64": "RN50x64/openai",
+    "ViT-B/32": "ViT-B-32/openai",
+    "ViT-B/16": "ViT-B-16/openai",
+    "ViT-L/14": "ViT-L-14/openai",
+    "ViT-L/14@336px": "ViT-L-14-336/openai",
+}
+_AUGMENTS: dict[str, dict[str, str]] = {
+    "Ji": {"jitter": "0.1"},
+    "Pe": {"perspective": "0.7"},
+    "Ro": {"rotation": "15"},
+    "Af": {"rotation": "15"},
+    **{code: {} for code in ("Sh", "Gn", "Et", "Ts", "Cr", "Er", "Re")},
+}
+_OLD: dict[str, Rule] = {
+    **dict.fromkeys(("-p", "--prompts"), _prompts),
+    **dict.fromkeys(("-ip", "--image_prompts"), _image_prompts),
+    **dict.fromkeys(("-i", "--iterations", "--max_iterations"), _to("--steps")),
+    **dict.fromkeys(("-se", "--save_every"), _to("--save-every")),
+    **dict.fromkeys(("-ii", "--init_image"), _to("--init-image")),
+    **dict.fromkeys(("-in", "--init_noise"), _init_noise),
+    **dict.fromkeys(("-iw", "--init_weight"), _to("--init-weight")),
+    **dict.fromkeys(("-m", "--clip_model"), _clip),
+    **dict.fromkeys(("-conf", "--vqgan_config"), _to("--vqgan-config")),
+    **dict.fromkeys(("-ckpt", "--vqgan_checkpoint"), _to("--vqgan")),
+    **dict.fromkeys(("-lr", "--learning_rate"), _to("--lr")),
+    **dict.fromkeys(("-cuts", "--num_cuts"), _to("--cutouts")),
+    **dict.fromkeys(("-cutp", "--cut_power"), _to("--cutout-power")),
+    **dict.fromkeys(("-cutm", "--cut_method"), _cut_method),
+    "-sd": _to("--seed"),
+    **dict.fromkeys(("-opt", "--optimiser"), _optimizer),
+    **dict.fromkeys(("-aug", "--augments"), _augments),
+    **dict.fromkeys(("-cd", "--cuda_device"), _to("--device")),
+    "-d": _deterministic,
+}
+
+_STORY = "paint one prompt after the other, each from the last picture: --init-image LAST.png"
+_FILM = ("films are not there yet", "keep pictures with --save-every 10 and join them with a video tool")
+_ZOOM = ("zooms are not there yet", "crop and enlarge the picture, and paint on from it: --init-image PICTURE")
+_STORIES = ("stories are not there yet", _STORY)
+_FRAMES = (
+    "restyling a folder of frames is not there yet",
+    'for each frame: vqclip "STYLE" --init-image FRAME --steps 50',
+)
+_NOISE = ("noise prompts are not there", "to vary a picture, use --count 4 or --seed random")
+_REFUSED: dict[str, tuple[str, str]] = {
+    **dict.fromkeys(("-vid", "--video", "-vl", "--video_length"), _FILM),
+    **dict.fromkeys(("-ofps", "--output_video_fps", "-ifps", "--input_video_fps"), _FILM),
+    **dict.fromkeys(("-zvid", "--zoom_video", "-zs", "--zoom_start", "-zse", "--zoom_save_every"), _ZOOM),
+    **dict.fromkeys(("-zsc", "--zoom_scale", "-zsx", "--zoom_shift_x", "-zsy", "--zoom_shift_y"), _ZOOM),
+    **dict.fromkeys(("-cpe", "--change_prompt_every"), _STORIES),
+    **dict.fromkeys(("-vsd", "--video_style_dir"), _FRAMES),
+    **dict.fromkeys(("-nps", "--noise_prompt_seeds", "-npw", "--noise_prompt_weights"), _NOISE),
+}

@@ -1,0 +1,203 @@
+"""`vqclip "PROMPT"`: from flags and preset to settings, and from settings to finished pictures."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vqclip.cli import say
+from vqclip.cli.group import near_command
+from vqclip.cli.options import Asked, flag_parameters, read_flags
+from vqclip.cli.panels import PanelCommand
+from vqclip.errors import DivergedError, PartialError, PictureError, UsageError
+from vqclip.presets import Preset, load_preset, merge, preset_from_recipe
+from vqclip.prompts import parse_prompts, repair
+from vqclip.settings import Delivery, Settings
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+MAX_STDIN = 1024 * 1024
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    prompt = inspect.Parameter(
+        "prompt",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[
+            str | None,
+            typer.Argument(
+                help="What to paint: TEXT[:WEIGHT[:STOP]], several joined by |. A - reads standard input.",
+                metavar="PROMPT",
+                show_default=False,
+            ),
+        ],
+    )
+    add_with_flags(app, generate, prompt)
+
+
+def add_with_flags(
+    app: typer.Typer, command: Any, first: inspect.Parameter, *, without: frozenset[str] = frozenset()
+) -> None:
+    """Adds a command that takes one argument and all the flags that say how to paint."""
+    context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+
+    def call(ctx: typer.Context, **values: Any) -> int:
+        return command(ctx, **values)
+
+    call.__signature__ = inspect.Signature([context, first, *flag_parameters(without=without)])  # type: ignore[attr-defined]
+    call.__annotations__ = {}
+    call.__doc__ = command.__doc__
+    app.command(command.__name__, cls=PanelCommand, context_settings={"allow_extra_args": True})(call)
+
+
+def generate(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
+    """Paint a picture from words. The word `generate` itself may be left out."""
+    asked = read_flags(flags)
+    if ctx.args:
+        raise _unquoted([prompt or "", *ctx.args], list(ctx.parent.command.commands) if ctx.parent else [])
+    if prompt is not None and asked.prompt is not None:
+        raise UsageError("there are two prompts", hint='join them: "one | other"')
+    preset = find_look(asked.preset) if asked.preset else Preset("none", {})
+    for text in preset.notes:
+        say.note(text)
+    words = {"prompt": _prompt(asked.prompt if prompt is None else prompt)}
+    settings = Settings.make(merge(preset.settings, asked.settings, words))
+    return carry_out(settings, asked)
+
+
+def find_look(name: str) -> Preset:
+    """A preset by its name or file, or the recipe inside a picture. Raises: UsageError, PictureError."""
+    if not name.casefold().endswith(PICTURES):
+        return load_preset(name)
+    return preset_from_recipe(read_recipe(Path(name)), name=name)
+
+
+def read_recipe(path: Path) -> Mapping[str, Any]:
+    """The recipe inside a picture, or in the `.json` file beside it. Raises: PictureError if there is none."""
+    from vqclip.sinks import metadata
+
+    try:
+        with path.open("rb") as file:
+            if path.suffix.casefold() == ".json":
+                return metadata.parse_recipe(file.read(metadata.MAX_TEXT + 1).decode("utf-8-sig"), name=path.name)
+            return metadata.read_recipe(file, name=path.name)
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PictureError(f"{path}: not UTF-8 text (byte {error.start})") from error
+
+
+def carry_out(settings: Settings, asked: Asked) -> int:
+    """Resolves the settings and paints, or shows the plan. Returns the exit code.
+
+    Raises: PartialError if some of several pictures diverged; whatever else stops a run.
+    """
+    settings.check()
+    _note_heavy_weights(settings)
+    from vqclip.runs.plan import resolve
+
+    resolved, notes = resolve(settings)
+    notes = [*([f"seed {resolved.seed}"] if asked.fresh_seed else []), *notes]
+    for text in () if asked.delivery.quiet else notes:
+        say.note(text)
+    jobs = [resolved.changed(seed=((resolved.seed or 0) + n) % 2**32) for n in range(asked.count)]
+    if asked.dry_run:
+        return show_plan(jobs, asked)
+    failed: list[DivergedError] = []
+    for number, job in enumerate(jobs, start=1):
+        try:
+            stopped = _paint(job, asked.delivery.model_copy(update={"number": number}))
+        except DivergedError as error:
+            if asked.count == 1:
+                raise
+            failed.append(error)
+            say.failure(error.message, error.hint, error.exit_code, as_json=asked.delivery.json_lines)
+            continue
+        if stopped:
+            return 128 + stopped
+    if len(failed) == asked.count:
+        raise failed[-1]
+    if failed:
+        raise PartialError(f"{len(failed)} of {asked.count} pictures failed", hint="the others are finished")
+    return 0
+
+
+def show_plan(jobs: list[Settings], asked: Asked) -> int:
+    """Shows what would be painted, and where it would go. Returns 0."""
+    for number, job in enumerate(jobs, start=1):
+        values = {**job.model_dump(mode="json"), "output": str(_target(job, asked.delivery.output, number))}
+        if asked.delivery.json_lines:
+            say.json_line({"plan": values})
+        else:
+            say.table(values)
+    return 0
+
+
+def _target(job: Settings, output: str | None, number: int) -> Path:
+    from vqclip.sinks.names import name_fields, where_to
+
+    fields = name_fields(
+        prompt=job.prompt or "picture",
+        seed=job.seed or 0,
+        model=Path(job.vqgan).stem,
+        steps=job.steps or 0,
+        width=job.width or 0,
+        height=job.height or 0,
+        n=number,
+    )
+    return where_to(output, fields)
+
+
+def _paint(job: Settings, delivery: Delivery) -> int:
+    """Paints one picture, says where it is, and returns the signal that stopped it, or 0."""
+    from vqclip.sinks.publish import prepare
+
+    prepare(_target(job, delivery.output, delivery.number))  # before torch is loaded: an error here should be quick
+    from vqclip.runs.picture import paint_picture
+
+    done = paint_picture(job, delivery, on_note=_silent if delivery.quiet else say.note)
+    path = None if done.path is None else str(done.path)
+    if delivery.json_lines:
+        recipe = done.settings.model_dump(mode="json")
+        facts = {"path": path, "seed": done.settings.seed, "seconds": done.seconds, "steps": done.steps_done}
+        say.json_line({**facts, "stopped": done.stopped, "settings": recipe})
+    elif path is not None:
+        say.result(path)
+    return int(done.stopped or 0)
+
+
+def _silent(text: str) -> None:
+    """Takes a note and says nothing, for --quiet."""
+
+
+def _prompt(text: str | None) -> str | None:
+    return repair(_standard_input() if text == "-" else text) if text is not None else None
+
+
+def _standard_input() -> str:
+    data = sys.stdin.buffer.read(MAX_STDIN + 1)
+    if len(data) > MAX_STDIN:
+        raise UsageError("the prompt on standard input is longer than 1 MB")
+    try:
+        return data.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the prompt on standard input is not UTF-8 (byte {error.start})") from error
+
+
+def _unquoted(words: list[str], commands: list[str]) -> UsageError:
+    whole = " ".join(word for word in words if word)
+    near = near_command(words[0], commands)
+    also = f"; did you mean `vqclip {near}`?" if near else ""
+    return UsageError("the prompt is several words", hint=f'put the prompt in quotes: vqclip "{whole}"{also}')
+
+
+def _note_heavy_weights(settings: Settings) -> None:
+    for prompt in parse_prompts(settings.prompt, settings.negative):
+        if abs(prompt.weight) > 10:
+            say.note(rf"the weight of {prompt.text!r} is {prompt.weight:g}; if that is text, write \: for its colon")

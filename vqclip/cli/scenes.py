@@ -1,0 +1,67 @@
+"""`vqclip scenes`: a sheet of the captioned scenes that the starter model was trained on."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqclip.cli import say
+from vqclip.errors import UsageError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+TILE, TEXT, MARGIN = 128, 40, 4
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    app.command("scenes")(scenes)
+
+
+def scenes(
+    count: Annotated[int, typer.Option("--count", "-n", help="How many scenes.")] = 64,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the sheet goes: .png.")] = Path("outputs/scenes.png"),
+    seed: Annotated[int, typer.Option("--seed", help="The number all of them come from.")] = 0,
+) -> int:
+    """Render a sheet of the starter's training scenes."""
+    from vqclip.sinks.publish import publish
+
+    if not 1 <= count <= 1024:
+        raise UsageError(f"--count {count}: a sheet holds 1 to 1024 scenes")
+    if seed < 0:
+        raise UsageError(f"--seed {seed}: give a number from 0 up")
+    if out.suffix.casefold() != ".png":
+        raise UsageError(f"--out {out}: the sheet is a .png")
+    data = io.BytesIO()
+    sheet(count, seed).save(data, format="PNG")
+    say.result(publish(out, data.getvalue()))
+    return 0
+
+
+def sheet(count: int, seed: int) -> Image.Image:
+    """Renders scenes side by side, each with its caption below. The same seed gives the same sheet."""
+    import numpy as np
+    from PIL import Image, ImageDraw, ImageFont
+
+    from vqclip.starter.captions import caption
+    from vqclip.starter.scenes import render
+    from vqclip.starter.world import random_scene
+
+    across = math.ceil(math.sqrt(count))
+    step = TILE + MARGIN
+    picture = Image.new("RGB", (across * step, math.ceil(count / across) * (step + TEXT)), "white")
+    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=10)
+    for n in range(count):
+        rng = np.random.default_rng([seed, n])
+        scene = random_scene(rng)
+        left, top = n % across * step, n // across * (step + TEXT)
+        picture.paste(Image.fromarray(render(scene, TILE, rng)), (left, top))
+        lines = textwrap.wrap(caption(scene, rng), 24)[:3]
+        pen.multiline_text((left + 1, top + TILE + 1), "\n".join(lines), fill="black", font=font, spacing=1)
+    return picture

@@ -1,0 +1,1 @@
+"""Loops that yield: they print nothing and write nothing."""

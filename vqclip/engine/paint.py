@@ -1,0 +1,108 @@
+"""The painting loop: a latent follows the guided gradient, and every step is an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from vqclip.engine.canvas import Canvas, State
+from vqclip.engine.course import Course
+from vqclip.engine.streams import stream
+from vqclip.events import Step
+from vqclip.models.interfaces import ImageDecoder, Perceptor
+from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
+from vqclip.ops.guide import Extras, Seen, Targets, View, guide, look
+
+
+@dataclass(frozen=True)
+class Look:
+    """One perceptor, what it should see, and how much it counts."""
+
+    name: str
+    perceptor: Perceptor
+    targets: Targets
+    weight: float = 1.0
+
+
+def paint(
+    decoder: ImageDecoder,
+    looks: Sequence[Look],
+    state: State,
+    *,
+    course: Course,
+    cutouts: CutoutSettings,
+    extras: Extras = (),
+    first: int = 0,
+) -> Iterator[Step]:
+    """Paints: yields course.steps + 1 events, each before its update, the last one the result.
+
+    state comes from `begin(latent, seeds)`, or from an event's `state()` to go on exactly from there. Events count from
+    `first`. A step whose loss or gradient is not finite changes nothing and is counted in `skipped`. With an average,
+    an event's picture is the one its step saw, and the last one is decoded from the average. Nothing waits for the
+    device, and nothing random is drawn but from streams named by seed and step.
+    Shapes: events carry image [B, 3, H, W] and latent [B, C, h, w] for the B pictures of the state.
+    """
+    device = decoder.codebook.device
+    with _own_modes(device):
+        canvas = Canvas(state, course, decoder.codebook)
+    see = partial(_see, decoder, looks, cutouts=cutouts, extras=extras, micro_batch=course.micro_batch)
+    last = first + course.steps
+    while canvas.step < last:
+        with _own_modes(device):
+            latent = canvas.latent
+            guided = see(guide, latent, canvas)
+            sound = guided.each.isfinite() & guided.gradient.isfinite().flatten(1).all(dim=1)
+        yield _event(canvas, latent, guided, last)
+        with _own_modes(device):
+            canvas.move(guided.gradient, sound, course.rate(canvas.step - first))
+    with _own_modes(device):
+        latent = canvas.finished
+        seen = see(look, latent, canvas)
+    yield _event(canvas, latent, seen, last)
+
+
+def _see(
+    decoder: ImageDecoder,
+    looks: Sequence[Look],
+    how: Callable[..., Seen],
+    latent: Tensor,
+    canvas: Canvas,
+    *,
+    cutouts: CutoutSettings,
+    extras: Extras,
+    micro_batch: int | None,
+) -> Seen:
+    """One look at the latents' pictures, by this step's random numbers."""
+    height, width = (side * decoder.stride for side in latent.shape[2:])
+    views = []
+    for number, one in enumerate(looks):
+        rngs = [stream(seed, "cutouts", canvas.step, number) for seed in canvas.seeds]
+        plan = draw_cutouts(cutouts, size=one.perceptor.image_size, height=height, width=width, rngs=rngs)
+        cut = partial(apply_cutouts, plan=plan)
+        views.append(View(one.name, cut, one.perceptor.embed_image, one.targets, one.weight))
+    return how(
+        latent, quantize=decoder.quantize, decode=decoder.decode, views=views, extras=extras, micro_batch=micro_batch
+    )
+
+
+def _event(canvas: Canvas, latent: Tensor, seen: Seen, last: int) -> Step:
+    index = canvas.step
+
+    def state() -> State:
+        if canvas.step != index:
+            raise RuntimeError(f"the state of step {index} is gone: call state() before asking for the next event")
+        return canvas.state()
+
+    return Step(index, last, seen.image, latent, seen.loss, seen.losses, canvas.skipped.sum(), state)
+
+
+@contextmanager
+def _own_modes(device: torch.device) -> Iterator[None]:
+    """The loop's own modes, whatever the listener has on; closed before every event, so that they never leak to it."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
+        yield

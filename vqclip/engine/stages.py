@@ -1,0 +1,89 @@
+"""Coarse to fine: the first steps at half the size, where the composition is cheap, the rest at full size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqclip.engine.canvas import State, begin
+from vqclip.engine.course import Course
+from vqclip.engine.paint import Look, paint
+from vqclip.events import Step
+from vqclip.models.interfaces import ImageDecoder, ImageEncoder
+from vqclip.ops.cutouts import CutoutSettings
+from vqclip.ops.guide import Extras
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One size, in latent cells (rows, columns), and the course at that size."""
+
+    grid: tuple[int, int]
+    course: Course
+
+
+def plan_stages(course: Course, grid: tuple[int, int], coarse: float = 0.0) -> list[Stage]:
+    """Splits a course: the share `coarse` of its steps at half the size, the rest at full size.
+
+    The schedule runs anew in each stage. One stage comes out where half the size or the share would be nothing.
+    """
+    early = min(round(course.steps * coarse), course.steps - 1)
+    if early < 1 or min(grid) < 4:
+        return [Stage(grid, course)]
+    small = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
+    return [Stage(small, replace(course, steps=early)), Stage(grid, replace(course, steps=course.steps - early))]
+
+
+def paint_stages(
+    decoder: ImageDecoder,
+    looks: Sequence[Look],
+    state: State,
+    *,
+    stages: Sequence[Stage],
+    cutouts: CutoutSettings,
+    extras: Extras = (),
+    encoder: ImageEncoder | None = None,
+) -> Iterator[Step]:
+    """Paints stage by stage as one stream of events 0 .. steps; see `paint`.
+
+    state is `begin(latent of the first stage's grid, seeds)`, or an event's `state()`, which knows its stage. A stage
+    begins with the one before it, finished, enlarged and encoded; without an encoder its latent is enlarged.
+    """
+    steps = sum(stage.course.steps for stage in stages)
+    number = state.get("stage", 0)
+    first = sum(stage.course.steps for stage in stages[:number])
+    while True:
+        course = stages[number].course
+        events = paint(decoder, looks, state, course=course, cutouts=cutouts, extras=extras, first=first)
+        for event in events:
+            if event.is_last and number + 1 < len(stages):
+                break  # its picture is the next stage's beginning
+            yield _placed(event, number, steps)
+        else:
+            return
+        first, number = first + course.steps, number + 1
+        latent = enlarge(event.latent, event.image, stages[number].grid, decoder.stride, encoder)
+        skipped = event.state()["skipped"]
+        state = {**begin(latent, state["seeds"], step=first), "skipped": skipped}
+
+
+@torch.no_grad()
+def enlarge(
+    latent: Tensor, image: Tensor, grid: tuple[int, int], stride: int, encoder: ImageEncoder | None = None
+) -> Tensor:
+    """The same picture on a larger grid.
+
+    Shapes: latent [B, C, h, w] with its image [B, 3, H, W] in [0, 1]; grid (rows, columns) -> [B, C, *grid].
+    """
+    if encoder is None:
+        return F.interpolate(latent, grid, mode="bilinear")
+    size = (grid[0] * stride, grid[1] * stride)
+    return encoder.tokenize(F.interpolate(image, size, mode="bicubic").clamp(0, 1))[0]
+
+
+def _placed(event: Step, stage: int, steps: int) -> Step:
+    return replace(event, steps=steps, state=lambda: {**event.state(), "stage": stage})

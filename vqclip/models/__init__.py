@@ -1,0 +1,1 @@
+"""Modules with weights: a config in, tensors out; no paths and no network."""

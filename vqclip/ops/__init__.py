@@ -1,0 +1,1 @@
+"""Functions of tensors: no files, no model names, no global randomness."""

@@ -1,0 +1,42 @@
+"""The notebook's way of making a picture another size: a Lanczos prefilter where it shrinks, then bicubic."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def resample(image: Tensor, height: int, width: int) -> Tensor:
+    """Resizes a picture; an axis that shrinks is low-passed first.
+
+    Shapes: image [B, C, H, W] -> [B, C, height, width]; bicubic, so values may leave the range of the image a little.
+    Raises: ValueError if a side is too short for its filter to be reflected at the edge.
+    Source: `resample` in the VQGAN+CLIP notebook (Crowson, 2021).
+    """
+    filtered = _shrink_filter(_shrink_filter(image, height, axis=2), width, axis=3)
+    return F.interpolate(filtered, (height, width), mode="bicubic", align_corners=True)
+
+
+def lanczos_kernel(ratio: float, lobes: int = 2) -> Tensor:
+    """The taps of a Lanczos low-pass for shrinking to `ratio` (< 1) of the size; odd in number, their sum is 1."""
+    reach = math.ceil(lobes / ratio) - 1  # the outermost tap that is not zero
+    x = torch.arange(-reach, reach + 1) * ratio
+    taps = torch.sinc(x) * torch.sinc(x / lobes)
+    return taps / taps.sum()
+
+
+def _shrink_filter(image: Tensor, target: int, axis: int) -> Tensor:
+    side = image.shape[axis]
+    if target >= side:
+        return image
+    kernel = lanczos_kernel(target / side).to(image)
+    reach = len(kernel) // 2
+    if reach >= side:
+        raise ValueError(f"a side of {side} pixels is too short to shrink to {target} with this filter")
+    kernel = kernel.view((1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1))
+    pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
+    flat = F.pad(image.reshape(-1, 1, *image.shape[2:]), pad, mode="reflect")
+    return F.conv2d(flat, kernel).view(image.shape)

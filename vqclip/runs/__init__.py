@@ -1,0 +1,1 @@
+"""Wiring: settings become parts, parts become events, events become files."""

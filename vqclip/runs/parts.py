@@ -1,0 +1,230 @@
+"""Turns names into parts: the one place where settings become models, targets and a first latent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqclip.engine.course import Course
+from vqclip.engine.paint import Look
+from vqclip.engine.precision import choose_dtype
+from vqclip.engine.stages import Stage, enlarge, plan_stages
+from vqclip.engine.starts import from_codes, from_image, from_prior, gradient_image, noise_image
+from vqclip.engine.streams import stream
+from vqclip.models.interfaces import Perceptor
+from vqclip.models.vqgan import VQGAN
+from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
+from vqclip.ops.guide import Targets
+from vqclip.ops.losses import LatentAnchor, TotalVariation
+from vqclip.ops.pixels import fit, to_tensor
+from vqclip.prompts import Prompt, parse_image_prompt, parse_prompts
+from vqclip.runs.pictures import read_picture
+from vqclip.runs.plan import round_size
+from vqclip.runs.recipe import plain_name
+from vqclip.settings import Settings
+from vqclip.store.folder import digest, locate
+from vqclip.store.openclip import load_clip
+from vqclip.store.perceptor import ClipPerceptor
+from vqclip.store.priors import load_prior
+from vqclip.store.vqgans import load_vqgan
+
+Note = Callable[[str], None]
+STARTER = "starter"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that a loop is made of, and the settings with every open value filled in.
+
+    models maps each model's name to the sha256 of its file.
+    """
+
+    settings: Settings
+    vqgan: VQGAN
+    looks: Sequence[Look]
+    latent: Tensor
+    stages: Sequence[Stage]
+    cutouts: CutoutSettings
+    extras: Sequence[tuple[str, float, Any]]
+    models: dict[str, str]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the first of cuda, mps and cpu that there is."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def build_parts(settings: Settings, *, device: torch.device, offline: bool, note: Note) -> Parts:
+    """Loads the models, reads the pictures and sets the start. settings come from `resolve`.
+
+    Raises: ModelError, PictureError, UsageError.
+    """
+    dtype = choose_dtype(device, settings.dtype)
+    reads = settings.coarse or settings.init in ("image", "noise", "gradient")
+    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, bool(reads))
+    settings = round_size(settings, vqgan.stride, note)
+    settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
+    chosen = [parse_image_prompt(name) for name in settings.clip]
+    perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
+    _warn_of_words(settings, perceptors, note)
+    cutouts = _cutouts(settings, vqgan.stride)
+    looks = [
+        Look(one.text, perceptor, _targets(settings, perceptor, cutouts, device, note), one.weight)
+        for one, perceptor in zip(chosen, perceptors, strict=True)
+    ]
+    stages = plan_stages(_course(settings), _grid(settings, vqgan.stride), settings.coarse or 0.0)
+    latent = _start(settings, vqgan, stages[0].grid, device, note)
+    extras = _extras(settings, latent)
+    models = {plain_name(settings.vqgan): digest(locate(settings.vqgan, "vqgan"))}
+    models |= {f"clip:{plain_name(one.text)}": it.digest for one, it in zip(chosen, perceptors, strict=True)}
+    if settings.init == "prior":
+        models[f"prior:{STARTER}"] = digest(locate(STARTER, "prior"))
+    return Parts(settings, vqgan, looks, latent, stages, cutouts, extras, models)
+
+
+@lru_cache(maxsize=2)
+def _vqgan(name: str, config: str | None, dtype: torch.dtype, device: torch.device, encoder: bool) -> VQGAN:
+    return load_vqgan(name, config, dtype=dtype, device=device, encoder=encoder)
+
+
+@lru_cache(maxsize=4)
+def _clip(name: str, dtype: torch.dtype, device: torch.device, offline: bool) -> ClipPerceptor:
+    return load_clip(name, dtype=dtype, device=device, offline=offline or None)
+
+
+def _grid(settings: Settings, stride: int) -> tuple[int, int]:
+    return (settings.height or 0) // stride, (settings.width or 0) // stride
+
+
+def _course(settings: Settings) -> Course:
+    return Course(
+        steps=settings.steps or 0,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate or 0.1,
+        schedule=settings.schedule or "constant",
+        average=settings.average or 0.0,
+        micro_batch=settings.micro_batch,
+    )
+
+
+def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
+    given = {
+        "count": settings.cutouts,
+        "method": settings.cutout_method,
+        "power": settings.cutout_power,
+        "whole_views": settings.whole_views,
+        "smallest_view": settings.smallest_view,
+        "noise": settings.noise,
+        "jitter": settings.jitter,
+        "rotation": settings.rotation,
+        "perspective": settings.perspective,
+        "flip": settings.flip,
+        "roll": float(stride) if settings.grid_roll else 0.0,
+    }
+    return CutoutSettings(**{key: value for key, value in given.items() if value is not None})
+
+
+def _extras(settings: Settings, latent: Tensor) -> list[tuple[str, float, Any]]:
+    extras: list[tuple[str, float, Any]] = []
+    if settings.tv:
+        extras.append(("tv", settings.tv, TotalVariation()))
+    if settings.init_weight:
+        extras.append(("init", settings.init_weight, LatentAnchor(latent)))
+    return extras
+
+
+def _warn_of_words(settings: Settings, perceptors: Sequence[ClipPerceptor], note: Note) -> None:
+    for prompt in parse_prompts(settings.prompt, settings.negative):
+        for perceptor in perceptors:
+            if warning := perceptor.window_warning(prompt.text):
+                note(warning)
+            if unknown := perceptor.unknown_words(prompt.text):
+                note(
+                    f"{perceptor.name} does not know {', '.join(unknown)}: `vqclip words` lists what it knows; "
+                    "for all other words use full models, such as --clip ViT-B-32/openai --vqgan imagenet-f16-16384"
+                )
+
+
+def _targets(
+    settings: Settings, perceptor: ClipPerceptor, cutouts: CutoutSettings, device: torch.device, note: Note
+) -> Targets:
+    prompts = parse_prompts(settings.prompt, settings.negative)
+    rows = [perceptor.embed_text([prompt.text for prompt in prompts])] if prompts else []
+    weights, stops = [p.weight for p in prompts], [p.stop for p in prompts]
+    for number, text in enumerate(settings.image_prompts):
+        one = parse_image_prompt(text)
+        seen = _look_at(one, settings, perceptor, cutouts, number, device, note)
+        rows.append(seen)
+        weights += [one.weight / len(seen)] * len(seen)
+        stops += [one.stop] * len(seen)
+    return Targets(torch.cat(rows)[None], torch.tensor(weights, device=device), torch.tensor(stops, device=device))
+
+
+def _look_at(
+    prompt: Prompt,
+    settings: Settings,
+    perceptor: Perceptor,
+    cutouts: CutoutSettings,
+    number: int,
+    device: torch.device,
+    note: Note,
+) -> Tensor:
+    """The embeddings [n, D] of the cutouts of an image prompt, at its own aspect and about the output's area."""
+    picture = read_picture(prompt.text, background=settings.background, note=note)
+    area = (settings.width or 256) * (settings.height or 256)
+    scale = min(1.0, (area / (picture.width * picture.height)) ** 0.5)
+    size = (max(16, round(picture.width * scale)), max(16, round(picture.height * scale)))
+    image = to_tensor(fit(picture, *size)).to(device)
+    rng = stream(settings.seed or 0, "image prompt", number)
+    plan = draw_cutouts(cutouts, size=perceptor.image_size, height=size[1], width=size[0], rngs=[rng])
+    with torch.no_grad():
+        return perceptor.embed_image(apply_cutouts(image, plan))
+
+
+def _start(settings: Settings, vqgan: VQGAN, grid: tuple[int, int], device: torch.device, note: Note) -> Tensor:
+    """The first latent [1, C, *grid], as `init` says."""
+    rng = stream(settings.seed or 0, "init")
+    if settings.init == "codes":
+        return from_codes(vqgan.codebook, grid, [rng])
+    if settings.init == "prior":
+        return _sketch(settings, vqgan, grid, rng, device)
+    height, width = (side * vqgan.stride for side in grid)
+    if settings.init == "image":
+        picture = read_picture(settings.init_image or "", background=settings.background, note=note)
+        image = to_tensor(fit(picture, width, height))
+    else:
+        image = (noise_image if settings.init == "noise" else gradient_image)(height, width, [rng])
+    return from_image(vqgan, image.to(device))
+
+
+def _sketch(
+    settings: Settings, vqgan: VQGAN, grid: tuple[int, int], rng: torch.Generator, device: torch.device
+) -> Tensor:
+    """What the prior makes of the prompts: sampled at the size it was trained at, then enlarged to the grid."""
+    prior = load_prior(STARTER, device=device)
+    clip = _clip(STARTER, torch.float32, device, True)
+    wanted = [prompt for prompt in parse_prompts(settings.prompt) if prompt.weight > 0]
+    text = torch.zeros(1, prior.config.text_channels, device=device)
+    if wanted:
+        rows = clip.embed_text([prompt.text for prompt in wanted])
+        pull = torch.tensor([[prompt.weight] for prompt in wanted], device=device)
+        text = F.normalize((rows * pull).sum(0, keepdim=True), dim=-1)
+    scale = prior.config.grid / min(grid)
+    small = (max(4, round(grid[0] * scale / 4) * 4), max(4, round(grid[1] * scale / 4) * 4))
+    channels = vqgan.codebook.shape[1]
+    latent = from_prior(lambda noise: prior.sample(text, noise.to(device)), channels, small, [rng])
+    if small == grid:
+        return latent
+    with torch.no_grad():
+        image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
+    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None)

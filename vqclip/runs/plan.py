@@ -1,0 +1,53 @@
+"""From what was said to what will be painted: every setting that was left open gets its value, without torch."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from vqclip.errors import UsageError
+from vqclip.prompts import parse_image_prompt, parse_prompts
+from vqclip.settings import Settings
+from vqclip.store.registry import Model, find
+
+SEEDS = 2**32
+
+
+def resolve(settings: Settings) -> tuple[Settings, list[str]]:
+    """Fills every open setting with the model's own, and draws a seed. Gives the settings and notes for the user.
+
+    Sizes are rounded to the model's stride where the registry knows it, else when the model is loaded.
+    Raises: UsageError if settings do not go together, or a prompt cannot be read.
+    """
+    parse_prompts(settings.prompt, settings.negative)
+    for text in (*settings.image_prompts, *settings.clip):
+        parse_image_prompt(text)
+    model, notes = find(settings.vqgan), []
+    missing = {key: value for key, value in model.defaults.items() if getattr(settings, key) is None}
+    if settings.init_image:
+        missing["init"] = "image"
+    if settings.seed is None:
+        missing["seed"] = secrets.randbelow(SEEDS)
+        notes.append(f"seed {missing['seed']}")
+    resolved = settings.changed(**missing)
+    if resolved.init == "prior" and model.defaults.get("init") != "prior":
+        raise UsageError(
+            f"there is no prior for {settings.vqgan!r}: the one there is was trained with the starter",
+            hint="start from --init codes, noise, gradient or an --init-image",
+        )
+    return (round_size(resolved, model.stride, notes.append) if model.stride else resolved), notes
+
+
+def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> Settings:
+    """Width and height as the nearest multiples of the stride (at least two cells), saying so where they change."""
+    asked = (settings.width or 0, settings.height or 0)
+    width, height = (max(2, round(side / stride)) * stride for side in asked)
+    if (width, height) == asked:
+        return settings
+    note(f"{asked[0]}x{asked[1]} becomes {width}x{height}: this model paints in cells of {stride} pixels")
+    return settings.changed(width=width, height=height)
+
+
+def model_of(settings: Settings) -> Model:
+    """The registry's entry of the VQGAN that the settings name."""
+    return find(settings.vqgan)

@@ -1,0 +1,234 @@
+"""Makes the starter from nothing but seeds: scenes, CLIP, VQGAN, CLIP against painted pictures, prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vqclip.configs import PriorConfig, VQGANConfig
+from vqclip.events import TrainStep
+from vqclip.models.perceptual import TowerDistance, resnet_stages
+from vqclip.models.prior import Prior
+from vqclip.models.vqgan import VQGAN
+from vqclip.sinks.checkpoints import Checkpoint, last_checkpoint
+from vqclip.sinks.play import Sink, StopFlag, play
+from vqclip.starter.captions import words
+from vqclip.store.openclip import build_clip, make_tokenizer, write_clip
+from vqclip.store.priors import save_prior
+from vqclip.store.vqgans import build_vqgan, save_vqgan
+from vqclip.train.adversarial import AdversarialParts, AdversarialTraining, train_against_painted
+from vqclip.train.averages import settle_norms
+from vqclip.train.clip import ClipParts, ClipTraining, train_clip
+from vqclip.train.prior import PriorParts, PriorTraining, Sketches, fit_scale, picture_codes, train_prior
+from vqclip.train.scenes import TRAINING_SEED, SceneSet, load_scenes, render_scenes
+from vqclip.train.starts import mixed_starts
+from vqclip.train.views import random_views
+from vqclip.train.vocabulary import Vocabulary
+from vqclip.train.vqgan import VQGANParts, VQGANTraining, train_vqgan
+
+CONTEXT = 32
+VOCABULARY = 49408
+CLIP_CONFIG: Mapping[str, Any] = {
+    "embed_dim": 128,
+    "vision_cfg": {"image_size": 64, "layers": [1, 2, 2, 1], "width": 24, "head_width": 64},
+    "text_cfg": {"context_length": CONTEXT, "vocab_size": VOCABULARY, "width": 128, "heads": 4, "layers": 2},
+}
+VQGAN_CONFIG = VQGANConfig(
+    channels=32,
+    multipliers=(2, 2, 3, 3),
+    blocks=1,
+    attention_levels=(),
+    latent_channels=16,
+    embedding_channels=16,
+    codes=1024,
+)
+PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, text_channels=128, channels=(64, 96, 112))
+SHARD = 12000
+LARGE = 5000
+SMALL_SIDE, LARGE_SIDE = 128, 256
+CROP = 64
+
+
+@dataclass(frozen=True)
+class StarterTraining:
+    """How long each stage is. shards of SHARD scenes each are rendered at 128 px, LARGE scenes at 256 px."""
+
+    shards: int = 4
+    clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1500))
+    vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2200))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=300))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=9000))
+
+
+class StarterRun:
+    """The stages of a starter training in one folder; each goes on from its last checkpoint."""
+
+    def __init__(self, folder: Path, training: StarterTraining, *, stop: StopFlag | None = None) -> None:
+        self.folder = folder
+        self.training = training
+        self.stop = stop
+
+    def scenes(self) -> SceneSet:
+        """Renders what is missing, and reads the scenes [N, 128, 128, 3]."""
+        paths = [self.folder / f"s{SMALL_SIDE}-{shard}.npy" for shard in range(self.training.shards)]
+        for shard, path in enumerate(paths):
+            if not path.exists():
+                render_scenes(SHARD, SMALL_SIDE, seed=TRAINING_SEED, path=path, start=shard * SHARD)
+        return load_scenes(paths, seed=TRAINING_SEED)
+
+    def train_clip(self, *sinks: Sink) -> None:
+        """The first stage: a CLIP that tells scenes apart."""
+        parts, data = self._clip_parts(), self.scenes()
+        self._drive("clip", parts, lambda start: train_clip(parts, data, self.training.clip, start=start), sinks)
+
+    def train_vqgan(self, *sinks: Sink) -> None:
+        """The second stage: a VQGAN, judged by the CLIP's early layers too."""
+        clip = self._clip_parts()
+        clip.load(self._finished("clip"))
+        self._settle(clip.averaged)
+        distance = TowerDistance(resnet_stages(clip.averaged.visual))
+        parts = VQGANParts(self._fresh_vqgan(), distance)
+        crops = self._crops()
+        self._drive("vqgan", parts, lambda start: train_vqgan(parts, crops, self.training.vqgan, start=start), sinks)
+
+    def train_against_painted(self, *sinks: Sink) -> None:
+        """The third stage: the CLIP's picture tower learns what painted pictures lack."""
+        clip = self._clip_parts()
+        clip.load(self._finished("clip"))
+        clip.model.load_state_dict(clip.averaged.state_dict())
+        self._settle(clip.model)
+        vqgan, data = self.vqgan(), self.scenes()
+        parts = AdversarialParts(clip, vqgan, mixed_starts(vqgan, data))
+        training = self.training.painted
+        self._drive(
+            "painted", parts, lambda start: train_against_painted(parts, data, training, start=start), sinks, every=20
+        )
+
+    def train_prior(self, *sinks: Sink) -> None:
+        """The fourth stage: the prior, on the VQGAN's codes and the CLIP's text embeddings."""
+        sketches = self._sketches()
+        model = Prior(PRIOR_CONFIG).to(memory_format=torch.channels_last)
+        fit_scale(model, sketches.latents(torch.arange(0, len(sketches.codes), 16)))
+        parts = PriorParts(model)
+        self._drive("prior", parts, lambda start: train_prior(parts, sketches, self.training.prior, start=start), sinks)
+
+    def pack(self, folder: Path) -> list[Path]:
+        """Writes the three files that the package ships, in half precision."""
+        recipe = {"training": asdict(self.training), "seed": TRAINING_SEED}
+        clip = self._clip_parts()
+        clip.load(self._finished("clip"))
+        painted = last_checkpoint(self.folder / "painted.state")
+        if painted is not None:
+            clip.averaged.load_state_dict(painted[1]["averaged"])
+        else:
+            self._settle(clip.averaged)
+        known = sorted({word for group in words().values() for word in group})
+        files = [
+            write_clip(
+                folder / "clip.safetensors",
+                clip.averaged.state_dict(),
+                CLIP_CONFIG,
+                ids=clip.vocabulary.ids,
+                words=known,
+                mean=(0.5, 0.5, 0.5),
+                std=(0.5, 0.5, 0.5),
+                recipe=recipe,
+            ),
+            save_vqgan(self.vqgan(), folder / "vqgan.safetensors", recipe, dtype=torch.float16),
+        ]
+        prior = Prior(PRIOR_CONFIG)
+        prior.load_state_dict(self._finished("prior")["averaged"])
+        return [*files, save_prior(prior, folder / "prior.safetensors", recipe, dtype=torch.float16)]
+
+    def vqgan(self) -> VQGAN:
+        """The trained VQGAN, ready to paint with."""
+        weights = self._finished("vqgan")["averaged"]
+        model = build_vqgan(VQGAN_CONFIG, weights, "the starter's VQGAN")
+        return model.fuse().to(memory_format=torch.channels_last)
+
+    def _drive(
+        self, name: str, parts: Any, loop: Callable[[int], Iterable[TrainStep]], sinks: Sequence[Sink], every: int = 200
+    ) -> None:
+        path = self.folder / f"{name}.state"
+        kept = last_checkpoint(path)
+        if kept is not None:
+            parts.load(kept[1])
+        play(loop(kept[0] if kept else 0), Checkpoint(path, parts.state, every=every), *sinks, stop=self.stop)
+
+    def _finished(self, name: str) -> dict[str, Any]:
+        kept = last_checkpoint(self.folder / f"{name}.state")
+        if kept is None:
+            raise FileNotFoundError(f"the stage {name!r} has not been trained in {self.folder}")
+        return kept[1]
+
+    def _clip_parts(self) -> ClipParts:
+        tokenize = make_tokenizer(CONTEXT)
+        known = sorted({word for group in words().values() for word in group})
+        vocabulary = Vocabulary.of_words([*known, ", "], tokenize)
+        text = {**CLIP_CONFIG["text_cfg"], "vocab_size": len(vocabulary)}
+        torch.manual_seed(self.training.clip.seed)
+        model = build_clip({**CLIP_CONFIG, "text_cfg": text}).to(memory_format=torch.channels_last)
+        return ClipParts(model, vocabulary, tokenize)
+
+    def _fresh_vqgan(self) -> VQGAN:
+        torch.manual_seed(self.training.vqgan.seed)
+        return VQGAN(VQGAN_CONFIG).to(memory_format=torch.channels_last)
+
+    def _settle(self, model: nn.Module) -> None:
+        data, side = self.scenes(), CLIP_CONFIG["vision_cfg"]["image_size"]
+        rng, chooser = torch.Generator().manual_seed(0), np.random.default_rng(0)
+
+        def look() -> None:
+            model.encode_image(random_views(data.pictures(chooser.integers(0, len(data), 128)), side, rng=rng) * 2 - 1)
+
+        settle_norms(model, [look] * 16)
+
+    def _crops(self) -> Callable[[int], Tensor]:
+        """Batches of crops by step, half from scenes at 128 px and half at 256 px."""
+        path = self.folder / f"s{LARGE_SIDE}-0.npy"
+        if not path.exists():
+            render_scenes(LARGE, LARGE_SIDE, seed=TRAINING_SEED, path=path, start=4 * SHARD)
+        self.scenes()
+        sources = [np.load(p, mmap_mode="r") for p in (self.folder / f"s{SMALL_SIDE}-0.npy", path)]
+        training = self.training.vqgan
+
+        def crops(step: int) -> Tensor:
+            rng = np.random.default_rng([training.seed, step])
+            taken = [_crop(sources[k % 2], rng) for k in range(training.batch)]
+            return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2).float() / 255
+
+        return crops
+
+    @torch.no_grad()
+    def _sketches(self) -> Sketches:
+        """The codes of all scenes and the embeddings of all their captions, made once and kept in memory."""
+        data, vqgan, clip = self.scenes(), self.vqgan(), self._clip_parts()
+        clip.load(self._finished("clip"))
+        codes = torch.cat(
+            [picture_codes(vqgan, data.pictures(np.arange(i, min(i + 64, len(data))))) for i in range(0, len(data), 64)]
+        )
+        flat = [text for texts in data.captions for text in texts]
+        rows = [clip.averaged.encode_text(clip.text_rows(flat[i : i + 512])) for i in range(0, len(flat), 512)]
+        texts = F.normalize(torch.cat(rows).float(), dim=-1).view(len(data), -1, rows[0].shape[1])
+        return Sketches(codes, texts, vqgan.codebook.detach().clone())
+
+
+def shorter(training: StarterTraining, share: float) -> StarterTraining:
+    """The same training with every stage cut to a share of its steps: to try it out."""
+    stages = {name: getattr(training, name) for name in ("clip", "vqgan", "painted", "prior")}
+    cut = {name: replace(stage, steps=max(1, round(stage.steps * share))) for name, stage in stages.items()}
+    return replace(training, **cut)
+
+
+def _crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    image = images[rng.integers(len(images))]
+    y, x = rng.integers(0, image.shape[0] - CROP + 1, 2)
+    cut = image[y : y + CROP, x : x + CROP]
+    return cut[:, ::-1] if rng.random() < 0.5 else cut

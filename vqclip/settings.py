@@ -1,0 +1,130 @@
+"""All that a picture depends on, as one frozen, strict model. Each default stands here, once."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vqclip.errors import UsageError
+from vqclip.words import did_you_mean
+
+Init = Literal["prior", "codes", "noise", "gradient", "image"]
+Optimizer = Literal["adam", "adamw", "radam", "nadam", "adamax", "adagrad", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine", "linear"]
+CutoutMethod = Literal["views", "crops", "pooled"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+
+MAX_SIDE = 8192
+
+
+class Settings(BaseModel):
+    """Everything that changes pixels. A field that is None means "the model's own", filled in before painting.
+
+    Raises: UsageError (through `make`) for an unknown key, a value of the wrong kind or out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    # what to paint
+    prompt: str = ""
+    negative: str = ""
+    image_prompts: tuple[str, ...] = ()
+    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+
+    # with what
+    vqgan: str = "starter"
+    clip: tuple[str, ...] = ("starter",)
+    vqgan_config: str | None = None
+
+    # how large, how long
+    width: int | None = Field(None, ge=16, le=MAX_SIDE)
+    height: int | None = Field(None, ge=16, le=MAX_SIDE)
+    steps: int | None = Field(None, ge=0, le=1_000_000)
+    coarse: float | None = Field(None, ge=0, le=0.95)
+
+    # the start
+    init: Init | None = None
+    init_image: str | None = None
+    init_weight: float = Field(0.0, ge=0, le=1000)
+
+    # the optimizer
+    optimizer: Optimizer = "adam"
+    learning_rate: float | None = Field(None, gt=0, le=100)
+    schedule: Schedule | None = None
+    average: float | None = Field(None, ge=0, lt=1)
+
+    # what CLIP sees
+    cutouts: int | None = Field(None, ge=1, le=1024)
+    cutout_method: CutoutMethod = "views"
+    cutout_power: float = Field(1.0, gt=0, le=10)
+    whole_views: float | None = Field(None, ge=0, le=1)
+    smallest_view: float | None = Field(None, gt=0, le=1)
+    noise: float | None = Field(None, ge=0, le=1)
+    jitter: float | None = Field(None, ge=0, le=1)
+    rotation: float | None = Field(None, ge=0, le=180)
+    perspective: float | None = Field(None, ge=0, le=1)
+    flip: bool | None = None
+    grid_roll: bool = True
+
+    # further objectives
+    tv: float | None = Field(None, ge=0, le=1000)
+
+    # how it is computed
+    dtype: Dtype = "auto"
+    micro_batch: int | None = Field(None, ge=1, le=1024)
+    background: str = "white"
+
+    @classmethod
+    def make(cls, values: dict[str, Any], *, source: str = "the settings") -> Self:
+        """Checks a plain mapping and makes settings of it.
+
+        Raises: UsageError naming the first wrong key or value, `source`, and the nearest known key.
+        """
+        for key in values:
+            if key not in cls.model_fields:
+                raise UsageError(f"{source}: unknown setting {key!r}", hint=did_you_mean(key, cls.model_fields))
+        try:
+            return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{source}: {name} = {first['input']!r}: {first['msg'].lower()}") from error
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with some fields changed, checked again. Raises: UsageError."""
+        return self.make({**self.model_dump(exclude_unset=True), **values})
+
+    def check(self) -> Self:
+        """Checks what no single field can: combinations. Raises: UsageError."""
+        if not (self.prompt.strip() or self.image_prompts):
+            raise UsageError("the prompt is empty", hint='say what to paint: vqclip "a castle in fog"')
+        if self.init == "image" and not self.init_image:
+            raise UsageError("init is 'image', but no init image is given", hint="add --init-image PATH")
+        if self.init_image and self.init not in (None, "image"):
+            raise UsageError(f"init is {self.init!r}, but an init image is given too", hint="leave one of them out")
+        if not self.clip:
+            raise UsageError("no CLIP is named", hint="leave --clip out for the model's own")
+        return self
+
+
+class Delivery(BaseModel):
+    """What happens to a picture once it is painted, and how the run shows itself. Nothing here changes pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: str | None = None
+    number: int = Field(1, ge=1)  # which of several pictures this is, for {n} in output
+    overwrite: bool = False
+    save_every: int | None = Field(None, ge=1)
+    preview: str | None = None
+    preview_every: float = Field(2.0, gt=0)
+    metadata: Literal["full", "private"] = "full"
+    sidecar: bool = False
+    quality: int = Field(95, ge=1, le=100)
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1, le=1024)
+    deterministic: bool = False
+    offline: bool = False
+    quiet: bool = False
+    json_lines: bool = False

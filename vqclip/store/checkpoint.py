@@ -1,0 +1,156 @@
+"""Any weight file, read safely into plain tensors: safetensors, and pickles through `pickles`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from vqclip.errors import ModelError
+from vqclip.store.pickles import read_pickled
+
+Container = Literal["safetensors", "zip", "pickle"]
+
+OWN_HEADER = "vqclip"
+MOST_HEADER_BYTES = 4 * 2**20
+_MOST_SAFETENSORS_HEADER = 100_000_000
+_LAYERS = ("ema", "model_ema", "params_ema", "state_dict", "model", "params", "module")
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Reads the weights of a file by name; a training file's other contents are left out, and its EMA is preferred.
+
+    The tensors may lie on the disk still: copy what is kept. Raises: ModelError, one sentence for each way in which a
+    file can be wrong.
+    """
+    path = Path(path)
+    container = sniff(path)
+    if container == "safetensors":
+        return _read_safetensors(path)
+    tensors = _unwrap(read_pickled(path, zipped=container == "zip"))
+    if not tensors:
+        raise ModelError(f"{path.name} holds no weights")
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or _overclaims(tensor):
+            raise ModelError(f"{path.name} is refused: {name[:80]!r} claims more numbers than the file has")
+    return tensors
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """The `vqclip` entry in the header of one of our own safetensors files, or {} for any other file.
+
+    Raises: ModelError if the file is missing, damaged, or its entry is not a mapping.
+    """
+    path = Path(path)
+    if sniff(path) != "safetensors":
+        return {}
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(OWN_HEADER)
+    if text is None:
+        return {}
+    try:
+        header = json.loads(text) if len(text) <= MOST_HEADER_BYTES else None
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        raise ModelError(f"{path.name}: its {OWN_HEADER} header is damaged")
+    return header
+
+
+def sniff(path: Path) -> Container:
+    """Which container a weight file is, by its first bytes and not by its name.
+
+    Raises: ModelError if it is missing or empty, a web page, a git-lfs pointer, or nothing known.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+        size = path.stat().st_size
+    except IsADirectoryError as error:
+        raise ModelError(f"{path.name} is a folder, not a weight file") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not start:
+        raise ModelError(f"{path.name} is empty (0 bytes)", hint="get the file again")
+    if start.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{path.name} is only a git-lfs pointer, not the weights", hint="run `git lfs pull` there")
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        raise ModelError(f"{path.name} is a web page, saved instead of the weights", hint="get the file again")
+    length = int.from_bytes(start[:8], "little")
+    if start[8:9] == b"{" and length <= _MOST_SAFETENSORS_HEADER:
+        if length + 8 > size:
+            raise ModelError(f"{path.name} is incomplete ({size:,} bytes here)", hint="get the file again")
+        return "safetensors"
+    if start.startswith(b"PK\x03\x04"):
+        return "zip"
+    if start[0] == 0x80:
+        return "pickle"
+    raise ModelError(f"{path.name} is not a weight file ({size:,} bytes of something else)")
+
+
+def require_finite(tensors: Mapping[str, Tensor], label: str) -> None:
+    """Refuses weights that hold NaN or infinity. Raises: ModelError naming the first such tensor."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{label} is damaged: {name} holds NaN or infinity", hint="get the file again")
+
+
+def strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def some(names: Iterable[str]) -> str:
+    """The first name of several, and how many more there are, for a sentence."""
+    ordered = sorted(names)
+    more = f" (and {len(ordered) - 1} more)" if len(ordered) > 1 else ""
+    return f"{ordered[0][:120]}{more}" if ordered else "nothing"
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError, ValueError) as error:
+        size = f"{path.stat().st_size:,} bytes here"
+        raise ModelError(f"{path.name} is incomplete or damaged ({size})", hint="get the file again") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if not tensors:
+        raise ModelError(f"{path.name} holds no weights")
+    return tensors
+
+
+def _unwrap(document: Any) -> dict[str, Tensor]:
+    """Digs the weights out of what training scripts wrap around them."""
+    for _ in range(4):
+        inner = next((document[key] for key in _LAYERS if _has_weights(document, key)), None)
+        if inner is None:
+            break
+        document = inner
+    if not isinstance(document, Mapping):
+        return {}
+    tensors = {name: value for name, value in document.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    while tensors and all(name.startswith("module.") for name in tensors):
+        tensors = strip_prefix(tensors, "module.")
+    return tensors
+
+
+def _has_weights(document: Any, key: str, depth: int = 0) -> bool:
+    if depth > 3 or not (isinstance(document, Mapping) and isinstance(document.get(key), Mapping)):
+        return False
+    inner = document[key]
+    return any(isinstance(value, Tensor) for value in inner.values()) or any(
+        _has_weights(inner, name, depth + 1) for name in _LAYERS
+    )
+
+
+def _overclaims(tensor: Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()

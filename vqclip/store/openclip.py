@@ -1,0 +1,226 @@
+"""CLIP models through open_clip, by name, by local file, or our own. The only file that imports open_clip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vqclip.errors import ModelError
+from vqclip.store.checkpoint import read_weights, require_finite
+from vqclip.store.clipfile import read_clip, write_clip
+from vqclip.store.folder import in_folder, locate
+from vqclip.store.lookalikes import looks_like
+from vqclip.store.perceptor import ClipPerceptor
+from vqclip.store.registry import WEIGHT_SUFFIXES, clip_name
+from vqclip.store.torchvision import heal_torchvision, torchvision_health
+from vqclip.words import did_you_mean
+
+__all__ = ["build_clip", "load_clip", "make_tokenizer", "torchvision_health", "write_clip"]
+
+_HUB_FILE = "open_clip_pytorch_model.bin"
+
+
+def load_clip(
+    name: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    offline: bool | None = None,
+) -> ClipPerceptor:
+    """Loads a CLIP, frozen and ready to look.
+
+    name is "starter"; an open_clip model as NAME/TAG (ViT-B-32/laion2b_s34b_b79k); the same with weights of one's own
+    as NAME/TAG=PATH; or the path of one of our own files. Mean, std, size and activation are those the tag was trained
+    with. offline=None asks the HF_HUB_OFFLINE variable; offline weights must already be in the cache.
+    Raises: ModelError if it is unknown, not at hand, damaged or of another kind.
+    """
+    text = clip_name(os.fspath(name))
+    head, _, local = text.partition("=")
+    if text == "starter" or Path(text).is_file():
+        return _own(text, locate(Path(text) if text != "starter" else text, "clip"), device, dtype)
+    if local:
+        return _published(head, Path(local).expanduser(), device, dtype)
+    if text.lower().endswith(WEIGHT_SUFFIXES):
+        raise ModelError(f"there is no file {text}")
+    if "/" not in text and (found := in_folder(text)):
+        return _own(text, found, device, dtype)
+    return _published(text, None, device, dtype, _is_offline() if offline is None else offline)
+
+
+def build_clip(config: Mapping[str, Any]) -> nn.Module:
+    """An open_clip CLIP of this config (embed_dim, vision_cfg, text_cfg, ...) with random weights; draws no numbers
+    from the caller's generator. Raises: ModelError if open_clip refuses the config.
+    """
+    open_clip = _open_clip()
+    values = {**config, "vision_cfg": dict(config["vision_cfg"]), "text_cfg": dict(config["text_cfg"])}
+    if "timm_model_name" in values["vision_cfg"]:
+        values["vision_cfg"]["timm_model_pretrained"] = False
+    foreign_text = "hf_model_name" in values["text_cfg"]
+    if foreign_text:
+        values["text_cfg"]["hf_model_pretrained"] = False
+    kind = open_clip.CLIP
+    if values.pop("custom_text", False) or foreign_text:
+        kind = open_clip.CoCa if "multimodal_cfg" in values else open_clip.CustomTextCLIP
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return kind(**values)
+    except Exception as error:  # timm, transformers and open_clip each have their own ways to refuse a config
+        raise ModelError(f"open_clip cannot build this model: {error}") from error
+
+
+def make_tokenizer(context_length: int) -> Any:
+    """open_clip's own word-piece tokenizer, cutting texts off after `context_length` tokens."""
+    return _open_clip().SimpleTokenizer(context_length=context_length)
+
+
+@cache
+def _open_clip() -> ModuleType:
+    heal_torchvision()
+    import open_clip
+
+    return open_clip
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+
+
+def _own(name: str, path: Path, device: str | torch.device, dtype: torch.dtype) -> ClipPerceptor:
+    file = read_clip(path)
+    with torch.device("meta"):
+        _require_fit(build_clip(file.config), file.weights, path.name)
+    model = build_clip(file.config)
+    model.load_state_dict(file.weights)
+    tokenizer = make_tokenizer(model.context_length)
+    return ClipPerceptor(
+        model,
+        tokenizer,
+        name=name if name == "starter" else path.stem,
+        path=path,
+        mean=file.mean,
+        std=file.std,
+        words=file.words,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _published(
+    text: str, path: Path | None, device: str | torch.device, dtype: torch.dtype, offline: bool = False
+) -> ClipPerceptor:
+    open_clip = _open_clip()
+    name, tag, config = _known(text)
+    training = open_clip.get_pretrained_cfg(name, tag)
+    path = path or _weights_of(text, training, offline)
+    config["quick_gelu"] = bool(config.get("quick_gelu", False) or training.get("quick_gelu", False))
+    weights = read_weights(path)
+    model = build_clip(config)
+    _load_published(model, weights, path.name, text)
+    return ClipPerceptor(
+        model,
+        open_clip.get_tokenizer(name, context_length=model.context_length),
+        name=text,
+        path=path,
+        mean=training["mean"],
+        std=training["std"],
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _known(text: str) -> tuple[str, str, dict[str, Any]]:
+    """Splits NAME/TAG and looks both up. Raises: ModelError with the nearest known name."""
+    open_clip = _open_clip()
+    name, _, tag = text.rpartition("/") if "/" in text else (text, "", "")
+    config = open_clip.get_model_config(name) if ":" not in name else None
+    if config is None:
+        hint = did_you_mean(name, open_clip.list_models()) or "open_clip's names look like ViT-B-32/openai"
+        raise ModelError(f"no CLIP is called {text!r}", hint=hint)
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    if not open_clip.is_pretrained_cfg(name, tag):
+        said = f"{name} has no weights called {tag!r}" if tag else f"{name} is an architecture; which weights?"
+        hint = f"there are: {', '.join(f'{name}/{known}' for known in tags)}"
+        raise ModelError(said, hint=(tag and did_you_mean(tag, tags)) or hint)
+    return name, tag, config
+
+
+def _weights_of(text: str, training: Mapping[str, Any], offline: bool) -> Path:
+    cached = _cached(training)
+    if cached is not None:
+        return cached
+    if offline:
+        raise ModelError(
+            f"the weights of {text} are not on this machine, and the network is off",
+            hint=f"run once with the network on, or give the file yourself: {text}=PATH",
+        )
+    try:
+        return Path(_open_clip().download_pretrained(training))
+    except Exception as error:  # whatever the network and its libraries raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ModelError(
+            f"the weights of {text} cannot be downloaded: {reason}",
+            hint=f"check the network, or give the file yourself: {text}=PATH",
+        ) from error
+
+
+def _cached(training: Mapping[str, Any]) -> Path | None:
+    """The weight file of an earlier download, without asking the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, file = str(training.get("hf_hub", "")).rpartition("/")
+    if repository:
+        file = file or _HUB_FILE
+        safe = "open_clip_model.safetensors" if file == _HUB_FILE else str(Path(file).with_suffix(".safetensors"))
+        for candidate in (safe, file):
+            found = try_to_load_from_cache(repository, candidate)
+            if isinstance(found, str):
+                return Path(found)
+        return None
+    old = Path.home() / ".cache" / "clip" / Path(str(training.get("url", "none"))).name
+    return old if old.is_file() else None
+
+
+def _load_published(model: nn.Module, weights: dict[str, Tensor], label: str, text: str) -> None:
+    """Brings published weights into today's names and loads them. Raises: ModelError if they do not fit."""
+    open_clip = _open_clip()
+    try:
+        state = open_clip.convert.convert_state_dict(model, dict(weights))
+        if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+            state = open_clip.model.convert_to_custom_text_state_dict(state)
+        for name in ("logit_scale", "logit_bias"):
+            if name in state and getattr(model, name, None) is not None:
+                state[name] = state[name].reshape(getattr(model, name).shape)
+        if getattr(model, "logit_bias", None) is not None and "logit_bias" not in state:
+            state["logit_bias"] = torch.zeros_like(state["logit_scale"])
+        own = model.state_dict()
+        state = {name: tensor for name, tensor in state.items() if name in own or not name.endswith("position_ids")}
+        open_clip.model.resize_pos_embed(state, model)
+        open_clip.model.resize_text_pos_embed(state, model)
+    except (KeyError, RuntimeError, ValueError, AttributeError) as error:
+        raise ModelError(f"{label} is not {text}: it looks like {looks_like(weights)}") from error
+    for name in ("input_resolution", "context_length", "vocab_size"):
+        state.pop(name, None)
+    _require_fit(model, state, label)
+    require_finite(state, label)
+    model.load_state_dict(state)
+
+
+def _require_fit(model: nn.Module, weights: Mapping[str, Tensor], label: str) -> None:
+    expected = model.state_dict()
+    wrong = sorted(
+        name
+        for name in expected.keys() | weights.keys()
+        if name not in expected or name not in weights or expected[name].shape != weights[name].shape
+    )
+    if wrong:
+        state = "is missing" if wrong[0] not in weights else "does not fit"
+        raise ModelError(
+            f"{label} is not the CLIP it should be: {wrong[0][:100]} {state}; it looks like {looks_like(weights)}"
+        )

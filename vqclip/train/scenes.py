@@ -1,0 +1,65 @@
+"""Captioned scenes in memory: rendered once, read as batches whose order depends on a seed and a step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqclip.starter.captions import caption
+from vqclip.starter.scenes import render
+from vqclip.starter.world import Scene, random_scene
+
+TRAINING_SEED = 2026
+CAPTIONS_EACH = 4
+
+
+@dataclass(frozen=True)
+class SceneSet:
+    """Rendered scenes: images uint8 [N, S, S, 3], the scene behind each, and several captions for each."""
+
+    images: np.ndarray
+    scenes: Sequence[Scene]
+    captions: Sequence[Sequence[str]]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pictures(self, indices: np.ndarray) -> Tensor:
+        """Indices [B] -> images [B, 3, S, S] in [0, 1]."""
+        return torch.from_numpy(self.images[indices]).permute(0, 3, 1, 2).float().div_(255)
+
+
+def scene_of(seed: int, index: int) -> tuple[Scene, list[str], np.random.Generator]:
+    """The scene number `index` of a seed, its captions, and the generator that renders it."""
+    rng = np.random.default_rng([seed, index])
+    scene = random_scene(rng)
+    return scene, [caption(scene, rng) for _ in range(CAPTIONS_EACH)], rng
+
+
+def render_scenes(count: int, size: int, *, seed: int, path: Path, start: int = 0) -> None:
+    """Renders scenes number start .. start + count of a seed to a .npy file, uint8 [count, size, size, 3]."""
+    partial = path.with_suffix(".part")
+    images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
+    for i in range(count):
+        scene, _, rng = scene_of(seed, start + i)
+        images[i] = render(scene, size, rng)
+    images.flush()
+    partial.replace(path)
+
+
+def load_scenes(paths: Sequence[Path], *, seed: int, start: int = 0) -> SceneSet:
+    """Reads what `render_scenes` wrote: files that follow one another without a gap from `start`."""
+    images = np.concatenate([np.load(path) for path in paths])
+    known = [scene_of(seed, start + i)[:2] for i in range(len(images))]
+    return SceneSet(images, [scene for scene, _ in known], [captions for _, captions in known])
+
+
+def batch_indices(count: int, size: int, *, seed: int, step: int) -> tuple[np.ndarray, np.random.Generator]:
+    """The indices [size] below `count` of a step's batch, and that step's own generator for all else."""
+    rng = np.random.default_rng([seed, step])
+    return rng.integers(0, count, size), rng

@@ -1,0 +1,28 @@
+"""Small help with words: near misses, and text made safe to show."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The hint for a misspelt word: its nearest known neighbour, or the list when nothing is near."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word.casefold(), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known: {', '.join(names)}" if names and len(names) <= 40 else None
+
+
+def clean(text: str) -> str:
+    """Text that cannot steer a terminal: control, escape and direction characters become visible escapes."""
+    return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSAFE else _visible(c) for c in text)
+
+
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+
+def _visible(char: str) -> str:
+    return char if char == "‍" else f"\\u{ord(char):04x}"
