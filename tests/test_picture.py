@@ -46,7 +46,7 @@ def pixels(path: Path) -> bytes:
 
 
 def test_a_picture_is_painted_and_carries_its_recipe(tiny_models, tmp_path) -> None:
-    said, note = notes_of()
+    _, note = notes_of()
     done = paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
     assert done.path == tmp_path / "a-castle-in-fog-1.png"
     assert done.steps_done == 3 and done.stopped is None
@@ -99,7 +99,7 @@ def test_going_on_from_a_saved_state_is_like_never_having_stopped(tiny_models) -
 
 
 def test_a_nan_ends_with_the_last_good_picture_saved(tiny_models, tmp_path, monkeypatch) -> None:
-    said, note = notes_of()
+    _, note = notes_of()
     build = room.build_parts
 
     def broken(*args: object, **more: object):
@@ -217,24 +217,22 @@ def test_an_unknown_device_is_a_usage_error(tiny_models, tmp_path) -> None:
 
 
 STOPPING = """
-import os, signal, sys, torch
-from vqclip.cli import main
-from vqclip.sinks import play as room
-signals, wait = getattr(signal, sys.argv[1]), int(sys.argv[2])
-count = 0
+import os, signal, sys
 import vqclip.runs.picture as picture
-painted = picture.painting
-def slow(*args):
-    global count
-    if wait < 0:
-        os.kill(os.getpid(), signals)
-    for event in painted(*args):
-        if count == wait:
-            os.kill(os.getpid(), signals)
-        count += 1
+from vqclip.cli.main import main
+number, moment = getattr(signal, sys.argv[1]), int(sys.argv[2])
+build, paint = picture.build_parts, picture.painting
+def building(*args, **more):
+    if moment < 0:
+        os.kill(os.getpid(), number)
+    return build(*args, **more)
+def painting(*args):
+    for event in paint(*args):
+        if event.index == moment:
+            os.kill(os.getpid(), number)
         yield event
-picture.painting = slow
-sys.exit(main.main(sys.argv[3:]))
+picture.build_parts, picture.painting = building, painting
+sys.exit(main(sys.argv[3:]))
 """
 
 

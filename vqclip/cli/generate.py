@@ -130,8 +130,11 @@ def carry_out(settings: Settings, asked: Asked) -> int:
 
 def show_plan(jobs: list[Settings], asked: Asked) -> int:
     """Shows what would be painted, and where it would go. Returns 0."""
+    from vqclip.runs.plan import target
+
     for number, job in enumerate(jobs, start=1):
-        values = {**job.model_dump(mode="json"), "output": str(_target(job, asked.delivery.output, number))}
+        delivery = asked.delivery.model_copy(update={"number": number})
+        values = {**job.model_dump(mode="json"), "output": str(target(job, delivery))}
         if asked.delivery.json_lines:
             say.json_line({"plan": values})
         else:
@@ -139,26 +142,12 @@ def show_plan(jobs: list[Settings], asked: Asked) -> int:
     return 0
 
 
-def _target(job: Settings, output: str | None, number: int) -> Path:
-    from vqclip.sinks.names import name_fields, where_to
-
-    fields = name_fields(
-        prompt=job.prompt or "picture",
-        seed=job.seed or 0,
-        model=Path(job.vqgan).stem,
-        steps=job.steps or 0,
-        width=job.width or 0,
-        height=job.height or 0,
-        n=number,
-    )
-    return where_to(output, fields)
-
-
 def _paint(job: Settings, delivery: Delivery) -> int:
     """Paints one picture, says where it is, and returns the signal that stopped it, or 0."""
+    from vqclip.runs.plan import target
     from vqclip.sinks.publish import prepare
 
-    prepare(_target(job, delivery.output, delivery.number))  # before torch is loaded: an error here should be quick
+    prepare(target(job, delivery))  # before torch is loaded: an error here should be quick
     from vqclip.runs.picture import paint_picture
 
     done = paint_picture(job, delivery, on_note=_silent if delivery.quiet else say.note)

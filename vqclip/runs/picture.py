@@ -18,11 +18,10 @@ from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageErro
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
 from vqclip.runs.parts import Parts, build_parts, choose_device
-from vqclip.runs.plan import resolve
+from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.images import SavePicture, save_result
-from vqclip.sinks.names import name_fields, where_to
 from vqclip.sinks.play import Sink, StopFlag, play, signals
 from vqclip.sinks.preview import Preview
 from vqclip.sinks.progress import progress
@@ -85,7 +84,7 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note) -> R
     Raises: every kind of VqclipError.
     """
     started = time.monotonic()
-    path = _target(settings, delivery)
+    path = target(settings, delivery)
     prepare(path)
     threads = set_threads(delivery.threads)
     device = _device(delivery.device)
@@ -183,18 +182,6 @@ class _Run:
     def _recipe(self, **facts: Any) -> dict[str, Any]:
         capability = torch.backends.cpu.get_cpu_capability()
         return make_recipe(self.parts.settings, self.parts.models, capability=capability, **self.facts, **facts)
-
-
-def _target(settings: Settings, delivery: Delivery) -> Path:
-    fields = name_fields(
-        prompt="picture" if delivery.metadata == "private" else settings.prompt or "picture",
-        seed=settings.seed or 0,
-        model=Path(settings.vqgan).stem,
-        steps=settings.steps or 0,
-        width=settings.width or 0,
-        height=settings.height or 0,
-    )
-    return where_to(delivery.output, fields)
 
 
 def _device(name: str) -> torch.device:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from pathlib import Path
 
 from vqclip.errors import UsageError
 from vqclip.prompts import parse_image_prompt, parse_prompts
-from vqclip.settings import Settings
-from vqclip.store.registry import Model, find
+from vqclip.settings import Delivery, Settings
+from vqclip.sinks.names import name_fields, where_to
+from vqclip.store.registry import find
 
 SEEDS = 2**32
 
@@ -48,6 +50,15 @@ def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> 
     return settings.changed(width=width, height=height)
 
 
-def model_of(settings: Settings) -> Model:
-    """The registry's entry of the VQGAN that the settings name."""
-    return find(settings.vqgan)
+def target(settings: Settings, delivery: Delivery) -> Path:
+    """The file that a picture is meant for; a private one does not tell its prompt by its name. Raises: UsageError."""
+    fields = name_fields(
+        prompt="picture" if delivery.metadata == "private" else settings.prompt or "picture",
+        seed=settings.seed or 0,
+        model=Path(settings.vqgan).stem,
+        steps=settings.steps or 0,
+        width=settings.width or 0,
+        height=settings.height or 0,
+        n=delivery.number,
+    )
+    return where_to(delivery.output, fields)

@@ -61,8 +61,8 @@ class StarterTraining:
     """How long each stage is. shards of SHARD scenes each are rendered at 128 px, LARGE scenes at 256 px."""
 
     shards: int = 4
-    clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1500))
-    vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2200))
+    clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
+    vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=3400))
     painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=300))
     prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=9000))
 
@@ -104,7 +104,7 @@ class StarterRun:
         clip.load(self._finished("clip"))
         clip.model.load_state_dict(clip.averaged.state_dict())
         self._settle(clip.model)
-        vqgan, data = self.vqgan(), self.scenes()
+        vqgan, data = self.vqgan().cast(torch.bfloat16), self.scenes()
         parts = AdversarialParts(clip, vqgan, mixed_starts(vqgan, data))
         training = self.training.painted
         self._drive(

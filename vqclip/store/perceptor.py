@@ -22,7 +22,8 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 class ClipPerceptor:
     """A frozen CLIP with its own size, mean, std and tokenizer.
 
-    It takes the model over: freezes it and quickens its picture tower in place. The picture tower computes in `dtype`; the text tower, which works once for each prompt, stays float32.
+    It takes the model over: freezes it and quickens its picture tower in place. The picture tower computes in `dtype`;
+    the text tower, which works once for each prompt, stays float32.
     """
 
     def __init__(

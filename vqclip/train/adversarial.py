@@ -32,16 +32,21 @@ Start = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class AdversarialTraining:
-    """The numbers of the training against painted pictures: `painted` of a batch are painted `push` steps a turn."""
+    """The numbers of the training against painted pictures.
+
+    Each turn `painted` of the `slots` latents are painted `push` steps further, until they are `oldest` steps old;
+    `decoded` real pictures of a batch pass through the VQGAN.
+    """
 
     steps: int = 400
     batch: int = 96
-    painted: int = 16
-    slots: int = 96
+    painted: int = 8
+    slots: int = 32
     push: int = 3
     cuts: int = 4
-    push_rate: float = 0.06
-    oldest: int = 90
+    push_rate: float = 0.08
+    oldest: int = 45
+    decoded: int = 12
     learning_rate: float = 3e-4
     epsilon: float = 0.015
     head_weight: float = 0.4
@@ -206,13 +211,13 @@ def _learn(
     step: int,
     rng: torch.Generator,
 ) -> dict[str, float]:
-    """One update of the image tower; half of the real pictures pass through the VQGAN, lest its texture mean fake."""
+    """One update of the image tower; some real pictures pass through the VQGAN, lest its texture mean fake."""
     indices, texts = chosen
     scenes = [data.scenes[i] for i in indices]
     captions, wanted = parts.texts(data, indices, texts)
     truth, labels = truth_table(scenes, captions), labels_of(scenes)
     real = data.pictures(indices)
-    real[::2] = decoded_again(parts.vqgan, real[::2])
+    real[-training.decoded :] = decoded_again(parts.vqgan, real[-training.decoded :])
     side = parts.clip.model.visual.image_size
     views = torch.cat([random_views(real, side, rng=rng), random_views(painted, side, rng=rng)])
     views = views.contiguous(memory_format=torch.channels_last)
