@@ -74,7 +74,7 @@ def memory_of(side: str) -> dict[str, float]:
     step = theirs() if side == "peers" else ours(_dtype(side))
     before = held_megabytes()
     forget_peak()
-    for _ in range(3):
+    for _ in range(2):
         step()
     return {"before": round(before), "peak": round(peak_megabytes()), "step": round(peak_megabytes() - before)}
 

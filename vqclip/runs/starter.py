@@ -62,7 +62,7 @@ class StarterTraining:
 
     shards: int = 4
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
-    vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=3400))
+    vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
     painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=300))
     prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=9000))
 

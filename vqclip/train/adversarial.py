@@ -217,7 +217,8 @@ def _learn(
     captions, wanted = parts.texts(data, indices, texts)
     truth, labels = truth_table(scenes, captions), labels_of(scenes)
     real = data.pictures(indices)
-    real[-training.decoded :] = decoded_again(parts.vqgan, real[-training.decoded :])
+    again = slice(training.painted // 2, training.painted // 2 + training.decoded)
+    real[again] = decoded_again(parts.vqgan, real[again])
     side = parts.clip.model.visual.image_size
     views = torch.cat([random_views(real, side, rng=rng), random_views(painted, side, rng=rng)])
     views = views.contiguous(memory_format=torch.channels_last)
@@ -259,8 +260,9 @@ def _judge(
     scale = parts.clip.model.logit_scale.exp().clamp(max=60)
     match = contrastive(unit[:real], wanted, scale, truth, unit[real:])
     heads = head_losses(features[:real], parts.clip.heads, labels)
-    with torch.no_grad():
-        count = len(views) - real
-        fits = (unit[:real] * wanted).sum(1).mean()
-        gap = (unit[real:] * wanted[:count]).sum(1).mean() - fits
-    return match + head_weight * heads, {"contrastive": match, "heads": heads, "real": fits, "gap": gap}
+    count = len(views) - real
+    fits, faked = (unit[:count] * wanted[:count]).sum(1), (unit[real:] * wanted[:count]).sum(1)
+    duel = F.softplus(scale.detach() * (faked - fits)).mean()
+    loss = match + head_weight * heads + 0.5 * duel
+    shown = {"contrastive": match, "heads": heads, "duel": duel, "real": fits.mean(), "gap": (faked - fits).mean()}
+    return loss, {name: value.detach() for name, value in shown.items()}
