@@ -54,7 +54,8 @@ def test_everything_public_is_documented_and_typed(path: Path):
 
 
 def test_every_flag_stands_in_the_readme_and_every_flag_of_the_pages_exists():
-    commands = build().commands.values()
+    top = build().commands.values()
+    commands = [*top, *(below for group in top for below in getattr(group, "commands", {}).values())]
     options = {name for command in commands for param in command.params for name in param.opts + param.secondary_opts}
     options |= {"--install-completion", "--version", "--extra"}
     readme = PAGES[0].read_text(encoding="utf-8")
