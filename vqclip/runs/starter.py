@@ -50,17 +50,17 @@ VQGAN_CONFIG = VQGANConfig(
     codes=1024,
 )
 PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, text_channels=128, channels=(64, 96, 112))
-SHARD = 12000
-LARGE = 5000
 SMALL_SIDE, LARGE_SIDE = 128, 256
 CROP = 64
 
 
 @dataclass(frozen=True)
 class StarterTraining:
-    """How long each stage is. shards of SHARD scenes each are rendered at 128 px, LARGE scenes at 256 px."""
+    """How long each stage is, and what it learns from: `shards` x `shard` scenes at 128 px, then `large` at 256 px."""
 
     shards: int = 4
+    shard: int = 12000
+    large: int = 5000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
     vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
     painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=300))
@@ -78,9 +78,10 @@ class StarterRun:
     def scenes(self) -> SceneSet:
         """Renders what is missing, and reads the scenes [N, 128, 128, 3]."""
         paths = [self.folder / f"s{SMALL_SIDE}-{shard}.npy" for shard in range(self.training.shards)]
-        for shard, path in enumerate(paths):
+        count = self.training.shard
+        for number, path in enumerate(paths):
             if not path.exists():
-                render_scenes(SHARD, SMALL_SIDE, seed=TRAINING_SEED, path=path, start=shard * SHARD)
+                render_scenes(count, SMALL_SIDE, seed=TRAINING_SEED, path=path, start=number * count)
         return load_scenes(paths, seed=TRAINING_SEED)
 
     def train_clip(self, *sinks: Sink) -> None:
@@ -194,7 +195,8 @@ class StarterRun:
         """Batches of crops by step, half from scenes at 128 px and half at 256 px."""
         path = self.folder / f"s{LARGE_SIDE}-0.npy"
         if not path.exists():
-            render_scenes(LARGE, LARGE_SIDE, seed=TRAINING_SEED, path=path, start=4 * SHARD)
+            after = self.training.shards * self.training.shard
+            render_scenes(self.training.large, LARGE_SIDE, seed=TRAINING_SEED, path=path, start=after)
         self.scenes()
         sources = [np.load(p, mmap_mode="r") for p in (self.folder / f"s{SMALL_SIDE}-0.npy", path)]
         training = self.training.vqgan
