@@ -56,15 +56,19 @@ CROP = 64
 
 @dataclass(frozen=True)
 class StarterTraining:
-    """How long each stage is, and what it learns from: `shards` x `shard` scenes at 128 px, then `large` at 256 px."""
+    """How long each stage is, and what it learns from: `shards` x `shard` scenes at 128 px, then `large` at 256 px.
+
+    The prior learns from the first `sketched` of the scenes.
+    """
 
     shards: int = 4
     shard: int = 12000
     large: int = 5000
+    sketched: int = 14000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
     vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
     painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=300))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=9000))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=3000))
 
 
 class StarterRun:
@@ -210,15 +214,15 @@ class StarterRun:
 
     @torch.no_grad()
     def _sketches(self) -> Sketches:
-        """The codes of all scenes and the embeddings of all their captions, made once and kept in memory."""
-        data, vqgan, clip = self.scenes(), self.vqgan(), self._clip_parts()
+        """The codes of scenes and the embeddings of all their captions, made once and kept in memory."""
+        data, vqgan, clip = self.scenes(), self.vqgan().cast(torch.bfloat16), self._clip_parts()
         clip.load(self._finished("clip"))
-        codes = torch.cat(
-            [picture_codes(vqgan, data.pictures(np.arange(i, min(i + 64, len(data))))) for i in range(0, len(data), 64)]
-        )
-        flat = [text for texts in data.captions for text in texts]
+        count = min(self.training.sketched, len(data))
+        batches = np.array_split(np.arange(count), max(1, count // 64))
+        codes = torch.cat([picture_codes(vqgan, data.pictures(batch)) for batch in batches])
+        flat = [text for texts in data.captions[:count] for text in texts]
         rows = [clip.averaged.encode_text(clip.text_rows(flat[i : i + 512])) for i in range(0, len(flat), 512)]
-        texts = F.normalize(torch.cat(rows).float(), dim=-1).view(len(data), -1, rows[0].shape[1])
+        texts = F.normalize(torch.cat(rows).float(), dim=-1).view(count, -1, rows[0].shape[1])
         return Sketches(codes, texts, vqgan.codebook.detach().clone())
 
 

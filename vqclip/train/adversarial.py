@@ -47,7 +47,7 @@ class AdversarialTraining:
     push_rate: float = 0.08
     oldest: int = 45
     decoded: int = 12
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     epsilon: float = 0.015
     head_weight: float = 0.4
     average: float = 0.98
@@ -263,6 +263,6 @@ def _judge(
     count = len(views) - real
     fits, faked = (unit[:count] * wanted[:count]).sum(1), (unit[real:] * wanted[:count]).sum(1)
     duel = F.softplus(scale.detach() * (faked - fits)).mean()
-    loss = match + head_weight * heads + 0.5 * duel
+    loss = match + head_weight * heads + duel
     shown = {"contrastive": match, "heads": heads, "duel": duel, "real": fits.mean(), "gap": (faked - fits).mean()}
     return loss, {name: value.detach() for name, value in shown.items()}
