@@ -1,7 +1,7 @@
 """The usual way of VQGAN+CLIP, written plainly, to measure against: float32, contiguous, kornia, one-hot codes.
 
 It computes what nerdyrodent's VQGAN-CLIP computes by default (cutout method "latest", Af Pe Ji Er, 32 cuts, Adam), on
-open_clip's image tower. Frozen weights, no encoder and no discriminator are held: more sparing than the original.
+open_clip's CLIP. Weights are frozen; the encoder and the discriminator are not held, which the original does hold.
 """
 
 from __future__ import annotations
@@ -130,8 +130,8 @@ class _Clamp(torch.autograd.Function):
 class Painter:
     """One picture, one CLIP, one prompt: `step()` is one iteration."""
 
-    def __init__(self, visual: nn.Module, *, side: int = 256, count: int = 32, size: int = 224) -> None:
-        self.visual = visual.eval().requires_grad_(False)
+    def __init__(self, clip: nn.Module, *, side: int = 256, count: int = 32, size: int = 224) -> None:
+        self.clip = clip.eval().requires_grad_(False)
         self.decode = decoder().eval().requires_grad_(False)
         self.codebook = torch.randn(16384, 256)
         self.cutouts = Cutouts(size, count)
@@ -153,7 +153,7 @@ class Painter:
         self.optimizer.zero_grad(set_to_none=True)
         quantized = self.quantize(self.latent.movedim(1, 3)).movedim(3, 1)
         image = _Clamp.apply((self.decode(quantized) + 1) / 2)
-        embeddings = F.normalize(self.visual(self.cutouts(image)).unsqueeze(1), dim=2)
+        embeddings = F.normalize(self.clip.encode_image(self.cutouts(image)).unsqueeze(1), dim=2)
         distance = embeddings.sub(self.target).norm(dim=2).div(2).arcsin().pow(2).mul(2)
         loss = distance.mean()
         loss.backward()

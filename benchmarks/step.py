@@ -17,7 +17,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from machine import forget_peak, held_megabytes, interleaved, peak_megabytes, summary, write_result
-from torch import nn
 
 from vqclip.configs import VQGANConfig
 from vqclip.engine.canvas import begin
@@ -41,7 +40,7 @@ VIT_B_32 = {
 }
 
 
-def ours(dtype: torch.dtype) -> Callable[[], object]:
+def ours(dtype: torch.dtype, micro_batch: int | None = None) -> Callable[[], object]:
     """This package's loop with its default cutouts; each call is one step."""
     decoder = VQGAN(VQGANConfig(), encoder=False).fuse().cast(dtype).to(memory_format=torch.channels_last)
     perceptor = ClipPerceptor(
@@ -56,7 +55,7 @@ def ours(dtype: torch.dtype) -> Callable[[], object]:
     wanted = F.normalize(torch.randn(1, 1, 512), dim=-1)
     look = Look("random", perceptor, Targets(wanted, torch.ones(1), torch.tensor([-torch.inf])))
     latent = from_codes(decoder.codebook, (SIDE // 16, SIDE // 16), [stream(0, "init")])
-    cutouts, course = CutoutSettings(count=COUNT, roll=16), Course(steps=10_000)
+    cutouts, course = CutoutSettings(count=COUNT, roll=16), Course(steps=10_000, micro_batch=micro_batch)
     events: Iterator[Step] = paint(decoder, [look], begin(latent, [0]), course=course, cutouts=cutouts)
     return lambda: next(events).loss.item()
 
@@ -65,16 +64,15 @@ def theirs() -> Callable[[], object]:
     """The peers' loop; each call is one step."""
     import peers
 
-    visual: nn.Module = build_clip(VIT_B_32).visual
-    return peers.Painter(visual, side=SIDE, count=COUNT).step
+    return peers.Painter(build_clip(VIT_B_32), side=SIDE, count=COUNT).step
 
 
 def memory_of(side: str) -> dict[str, float]:
     """Runs some steps of one side in this process: MB held before them, and at most during them."""
-    step = theirs() if side == "peers" else ours(_dtype(side))
+    step = SIDES[side]()
     before = held_megabytes()
     forget_peak()
-    for _ in range(2):
+    for _ in range(4):
         step()
     return {"before": round(before), "peak": round(peak_megabytes()), "step": round(peak_megabytes() - before)}
 
@@ -83,39 +81,41 @@ def main() -> None:
     """Measures and writes results/step.json."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", choices=("peers", "ours", "ours in float32"), help=argparse.SUPPRESS)
+    parser.add_argument("--memory", choices=SIDES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if options.memory:
         print(json.dumps(memory_of(options.memory)))
         return
-    names = ["peers", "ours"] + (["ours in float32"] if _dtype("ours") != torch.float32 else [])
-    memory = {name: _in_own_process(name) for name in names}
-    sides = {name: theirs() if name == "peers" else ours(_dtype(name)) for name in names}
-    seconds = interleaved(sides, options.rounds)
-    base = min(seconds["peers"])
+    memory = {name: _in_own_process(name) for name in SIDES}
+    seconds = interleaved({name: make() for name, make in SIDES.items()}, options.rounds)
+    base, names = min(seconds["peers"]), [name for name in SIDES if name != "peers"]
     write_result(
         "step",
         {
             "what": f"one step, {SIDE} px, {COUNT} cuts, f16-16384 decoder, ViT-B-32: CPU seconds and MB",
-            "dtype": str(_dtype("ours")).removeprefix("torch."),
+            "dtype": str(choose_dtype("cpu")).removeprefix("torch."),
             "seconds": {name: summary(all_) for name, all_ in seconds.items()},
             "megabytes": memory,
-            "times_faster": {name: round(base / min(seconds[name]), 2) for name in names[1:]},
-            "share_of_peak": {name: round(memory[name]["peak"] / memory["peers"]["peak"], 2) for name in names[1:]},
-            "share_of_step": {name: round(memory[name]["step"] / memory["peers"]["step"], 2) for name in names[1:]},
+            "times_faster": {name: round(base / min(seconds[name]), 2) for name in names},
+            "share_of_peak": {name: round(memory[name]["peak"] / memory["peers"]["peak"], 2) for name in names},
+            "share_of_step": {name: round(memory[name]["step"] / memory["peers"]["step"], 2) for name in names},
         },
     )
-
-
-def _dtype(side: str) -> torch.dtype:
-    return choose_dtype("cpu", "float32" if side == "ours in float32" else "auto")
 
 
 def _in_own_process(side: str) -> dict[str, float]:
     command = [sys.executable, __file__, "--memory", side]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+SIDES: dict[str, Callable[[], Callable[[], object]]] = {
+    "peers": theirs,
+    "ours": lambda: ours(choose_dtype("cpu")),
+    "ours, 8 pieces at once": lambda: ours(choose_dtype("cpu"), micro_batch=8),
+    "ours in float32": lambda: ours(torch.float32),
+}
 
 
 if __name__ == "__main__":

@@ -34,12 +34,16 @@ def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
     asked = read_flags(flags)
     if ctx.args:
         raise UsageError(f"again takes one picture, not also {ctx.args[0]!r}", hint="change the prompt with --prompt")
-    recipe = preset_from_recipe(read_recipe(picture), name=picture.name)
+    inside = read_recipe(picture)
+    recipe = preset_from_recipe(inside, name=picture.name)
     _ask_for_missing(recipe, asked.settings)
     look = find_look(asked.preset).settings if asked.preset else {}
     prompt = {"prompt": repair(asked.prompt)} if asked.prompt is not None else {}
     settings = Settings.make(merge(recipe.settings, look, asked.settings, prompt), source=picture.name)
-    for text in recipe.notes[len(recipe.dropped) :]:
+    from vqclip.runs.recipe import differences
+
+    notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in differences(inside))]
+    for text in () if asked.delivery.quiet else notes:
         say.note(text)
     return carry_out(settings, asked)
 

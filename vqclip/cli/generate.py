@@ -14,7 +14,7 @@ from vqclip.cli import say
 from vqclip.cli.group import near_command
 from vqclip.cli.options import Asked, flag_parameters, read_flags
 from vqclip.cli.panels import PanelCommand
-from vqclip.errors import DivergedError, PartialError, PictureError, UsageError
+from vqclip.errors import DivergedError, MemoryFullError, PartialError, PictureError, UsageError
 from vqclip.presets import Preset, load_preset, merge, preset_from_recipe
 from vqclip.prompts import parse_prompts, repair
 from vqclip.settings import Delivery, Settings
@@ -64,7 +64,7 @@ def generate(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     if prompt is not None and asked.prompt is not None:
         raise UsageError("there are two prompts", hint='join them: "one | other"')
     preset = find_look(asked.preset) if asked.preset else Preset("none", {})
-    for text in preset.notes:
+    for text in () if asked.delivery.quiet else preset.notes:
         say.note(text)
     words = {"prompt": _prompt(asked.prompt if prompt is None else prompt)}
     settings = Settings.make(merge(preset.settings, asked.settings, words))
@@ -99,7 +99,8 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     Raises: PartialError if some of several pictures diverged; whatever else stops a run.
     """
     settings.check()
-    _note_heavy_weights(settings)
+    if not asked.delivery.quiet:
+        _note_heavy_weights(settings)
     from vqclip.runs.plan import resolve
 
     resolved, notes = resolve(settings)
@@ -107,13 +108,14 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     for text in () if asked.delivery.quiet else notes:
         say.note(text)
     jobs = [resolved.changed(seed=((resolved.seed or 0) + n) % 2**32) for n in range(asked.count)]
+    _refuse_to_overwrite_each_other(jobs, asked.delivery)
     if asked.dry_run:
         return show_plan(jobs, asked)
-    failed: list[DivergedError] = []
+    failed: list[DivergedError | MemoryFullError] = []
     for number, job in enumerate(jobs, start=1):
         try:
             stopped = _paint(job, asked.delivery.model_copy(update={"number": number}))
-        except DivergedError as error:
+        except (DivergedError, MemoryFullError) as error:
             if asked.count == 1:
                 raise
             failed.append(error)
@@ -159,6 +161,18 @@ def _paint(job: Settings, delivery: Delivery) -> int:
     elif path is not None:
         say.result(path)
     return int(done.stopped or 0)
+
+
+def _refuse_to_overwrite_each_other(jobs: list[Settings], delivery: Delivery) -> None:
+    from vqclip.runs.plan import target
+
+    if delivery.overwrite and len(jobs) > 1:
+        paths = {target(job, delivery.model_copy(update={"number": n})) for n, job in enumerate(jobs, start=1)}
+        if len(paths) < len(jobs):
+            raise UsageError(
+                f"--overwrite with --count {len(jobs)}: each picture would replace the one before",
+                hint="let the name tell them apart: --output 'castle-{n}.png' or '{slug}-{seed}.png'",
+            )
 
 
 def _silent(text: str) -> None:

@@ -24,8 +24,8 @@ class PromptFirstGroup(TyperGroup):
             if not ctx.resilient_parsing:
                 self._note_near_miss(args)
             args = [DEFAULT, *args]
-        if args and args[0] == DEFAULT:
-            args = [DEFAULT, *self._renamed(ctx, args[1:])]
+        if args and args[0] in (DEFAULT, "again"):
+            args = [args[0], *self._renamed(ctx, args[1:])]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:

@@ -102,7 +102,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(
         COMPUTE, "--micro-batch", int, "Views at a time: fewer need less memory, same result.", "NUMBER", default="all"
     ),
-    _flag(COMPUTE, "--deterministic", bool, "The same bits on a GPU too, slower."),
+    _flag(COMPUTE, "--deterministic", bool, "On a GPU, deterministic kernels where torch has them."),
     _flag(COMPUTE, "--offline", bool, "Never touch the network."),
     _flag(OUTPUT, "--output -o", str, "File, folder/ or template.", "PATH", default="outputs/{slug}-{seed}.png"),
     _flag(OUTPUT, "--overwrite", bool, "Replace a file of that name instead of counting on."),
@@ -171,6 +171,9 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
     delivery = {key: said[key] for key in said if key in Delivery.model_fields}
     if said.get("private"):
         delivery["metadata"] = "private"
+    preview = said.get("preview")
+    if preview and not preview.casefold().endswith((".png", ".jpg", ".jpeg", ".webp")):
+        raise UsageError(f"--preview {preview}: the name must end with .png, .jpg or .webp")
     count = said.get("count", 1)
     if count < 1:
         raise UsageError(f"--count {count}: paint at least one picture")

@@ -61,4 +61,7 @@ def _line(label: str, style: str, text: str) -> None:
     from rich.text import Text
 
     console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble((label, style), clean(text)), soft_wrap=True)
+    try:
+        console.print(Text.assemble((label, style), clean(text)), soft_wrap=True)
+    except (OSError, SystemExit):  # a terminal or pipe that went away is no reason to lose a picture
+        return

@@ -15,14 +15,17 @@ ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
 
 def add(app: typer.Typer) -> None:
     """Adds the group with its commands to the app."""
-    group = typer.Typer(name="train", help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
+    group = typer.Typer(name="train", help="Train models of your own.", rich_markup_mode=None)
     group.command("starter")(starter)
-    group.callback()(_group)
+    group.callback(invoke_without_command=True)(_group)
     app.add_typer(group)
 
 
-def _group() -> None:
+def _group(context: typer.Context) -> None:
     """Train models of your own."""
+    if context.invoked_subcommand is None:
+        say.data(context.get_help())
+        raise typer.Exit()
 
 
 def starter(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from vqclip.engine.stages import Stage, paint_stages
 from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
+from vqclip.runs.cores import idle_cores
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Note = Callable[[str], None]
+
+REMEDIES = "try --micro-batch 4, fewer --cutouts, or a smaller --size"
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ def generate(prompt: str, *, device: str = "auto", **settings: Any) -> Image.Ima
     Raises: UsageError, ModelError, PictureError, DivergedError, MemoryFullError.
     """
     resolved, _ = resolve(Settings.make({"prompt": prompt, **settings}, source="generate").check())
-    parts = build_parts(resolved, device=_device(device), offline=False, note=_ignore)
-    last = play(painting(parts))
+    with memory_errors():
+        parts = build_parts(resolved, device=_device(device), offline=False, note=_ignore)
+        last = play(painting(parts))
     assert last is not None
     return to_picture(last.image)
 
@@ -88,25 +92,33 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note) -> R
     prepare(path)
     threads = set_threads(delivery.threads)
     device = _device(delivery.device)
-    torch.use_deterministic_algorithms(delivery.deterministic)
-    with signals() as stop:
+    torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
+    with signals() as stop, memory_errors():
         parts = build_parts(settings, device=device, offline=delivery.offline, note=on_note)
         run = _Run(parts, delivery, path, on_note, {"device": str(device), "threads": threads})
         last = run.paint(stop)
-        saved = run.save(last, stop) if last is not None else None
+        saved = run.save(last) if last is not None else None
     steps_done = last.index if last is not None else 0
     return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal)
 
 
-def set_threads(wanted: int | None) -> int:
-    """Sets the number of CPU threads and gives it: what was asked for, else those cores that are not busy.
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns what torch and Python raise when memory runs out into MemoryFullError with remedies."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise MemoryFullError("not enough memory for this picture", hint=REMEDIES) from error
 
-    Threads that wait for a core that somebody else uses slow a step down many times over; the picture is the same
-    with any number of them.
+
+def set_threads(wanted: int | None) -> int:
+    """Sets the number of CPU threads and gives it: what was asked for, else as many as there are idle cores.
+
+    Threads that wait for a core that somebody else uses slow a step down many times over.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    busy = round(os.getloadavg()[0]) if hasattr(os, "getloadavg") else 0
-    threads = wanted or max(1, cores - busy)
+    threads = wanted or idle_cores()
     torch.set_num_threads(threads)
     return threads
 
@@ -131,22 +143,21 @@ class _Run:
         try:
             return play(painting(self.parts), keep, *self._sinks(stop), stop=stop)
         except DivergedError as error:
-            where = self._rescue(error.last_good, stop, "diverged")
+            where = self._rescue(error.last_good, "diverged")
             raise DivergedError(error.message, hint=f"{where}; {error.hint}", last_good=error.last_good) from error
         except OutputError as error:
-            where = self._rescue(kept[0] if kept else None, stop, "a frame could not be written")
+            where = self._rescue(kept[0] if kept else None, "a frame could not be written")
             raise OutputError(error.message, hint=where) from error
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
-            where = self._rescue(kept[0] if kept else None, stop, "out of memory")
-            remedies = "try --micro-batch 4, fewer --cutouts, or a smaller --size"
-            raise MemoryFullError("not enough memory for this picture", hint=f"{where}; {remedies}") from error
+            where = self._rescue(kept[0] if kept else None, "out of memory")
+            raise MemoryFullError("not enough memory for this picture", hint=f"{where}; {REMEDIES}") from error
 
-    def save(self, last: Step, stop: StopFlag, reason: str | None = None) -> Path:
-        """Saves the picture of an event, and its state too if it is not the end. Raises: OutputError."""
-        stopped = reason or (None if last.is_last else "by a signal")
-        recipe = self._recipe(steps_done=last.index, stopped=stopped)
+    def save(self, last: Step, reason: str | None = None) -> Path:
+        """Saves the picture of an event and, if a signal ended the run there, its state too. Raises: OutputError."""
+        signaled = reason is None and not last.is_last
+        recipe = self._recipe(steps_done=last.index, stopped="by a signal" if signaled else reason)
         saved = save_result(
             last.image,
             self.path,
@@ -156,17 +167,17 @@ class _Run:
             quality=self.delivery.quality,
             sidecar=self.delivery.sidecar,
         )
-        if stop and not last.is_last:
+        if signaled:
             beside = saved.with_name(saved.name + ".state")
             private = self.delivery.metadata == "private"
             save_state(beside, last.state(), recipe=None if private else recipe)
             self.note(f"stopped at step {last.index} of {last.steps}; its state is kept in {beside.name}")
         return saved
 
-    def _rescue(self, good: Step | None, stop: StopFlag, reason: str) -> str:
+    def _rescue(self, good: Step | None, reason: str) -> str:
         if good is None:
             return "there was no picture yet to save"
-        return f"the last good picture (step {good.index}) is saved as {self.save(good, stop, reason)}"
+        return f"the last good picture (step {good.index}) is saved as {self.save(good, reason)}"
 
     def _sinks(self, stop: StopFlag) -> list[Sink]:
         delivery, settings = self.delivery, self.parts.settings

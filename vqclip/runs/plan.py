@@ -28,6 +28,8 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     missing = {key: value for key, value in model.defaults.items() if getattr(settings, key) is None}
     if settings.init_image:
         missing["init"] = "image"
+        if settings.coarse is None:
+            missing["coarse"] = 0.0  # at half the size the picture's own detail would be lost at once
     if settings.seed is None:
         missing["seed"] = secrets.randbelow(SEEDS)
         notes.append(f"seed {missing['seed']}")

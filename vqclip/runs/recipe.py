@@ -11,6 +11,7 @@ from typing import Any
 
 from vqclip.prompts import parse_image_prompt
 from vqclip.settings import Settings
+from vqclip.store.folder import digest, locate
 from vqclip.store.registry import is_path
 
 SCHEMA = 1
@@ -29,7 +30,7 @@ def make_recipe(settings: Settings, models: Mapping[str, str], **facts: Any) -> 
     if settings.image_prompts:
         values["image_prompts"] = [plain_name(text) for text in settings.image_prompts]
     values["clip"] = [plain_name(text) for text in settings.clip]
-    files = {Path(path).name: digest for path in _own_files(settings) if (digest := _sha256(path))}
+    files = {Path(path).name: found for path in _own_files(settings) if (found := _sha256(path))}
     return {
         "schema": SCHEMA,
         "settings": values,
@@ -67,3 +68,23 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return "unknown"
+
+
+def differences(recipe: Mapping[str, Any]) -> list[str]:
+    """What is not as it was when a picture was painted, a sentence each: other versions, other weights of a model.
+
+    recipe is untrusted: what is not of the expected kind is passed over. Loads no torch.
+    """
+    versions, models = (
+        recipe.get(key) if isinstance(recipe.get(key), Mapping) else {} for key in ("versions", "models")
+    )
+    now = {name: _version(name) for name in PACKAGES}
+    found = [
+        f"{name} was {versions[name]!s:.40} then and is {here} now"
+        for name, here in now.items()
+        if name in versions and versions[name] != here
+    ]
+    for kind, name in (("vqgan", "starter"), ("clip", "clip:starter"), ("prior", "prior:starter")):
+        if name in models and models[name] != digest(locate("starter", kind)):
+            found.append(f"the starter's {kind} is not the one this was painted with")
+    return found

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.configs import PriorConfig, VQGANConfig
+from vqclip.errors import UsageError
 from vqclip.events import TrainStep
 from vqclip.models.perceptual import TowerDistance, resnet_stages
 from vqclip.models.prior import Prior
@@ -64,11 +65,11 @@ class StarterTraining:
     shards: int = 4
     shard: int = 12000
     large: int = 5000
-    sketched: int = 14000
+    sketched: int = 12000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
     vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=300))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=3000))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=400))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=2200, learning_rate=2e-3, average=0.997))
 
 
 class StarterRun:
@@ -170,7 +171,9 @@ class StarterRun:
     def _finished(self, name: str) -> dict[str, Any]:
         kept = last_checkpoint(self.folder / f"{name}.state")
         if kept is None:
-            raise FileNotFoundError(f"the stage {name!r} has not been trained in {self.folder}")
+            raise UsageError(
+                f"the stage {name!r} has not been trained in {self.folder}", hint="stages build on each other"
+            )
         return kept[1]
 
     def _clip_parts(self) -> ClipParts:
@@ -218,7 +221,7 @@ class StarterRun:
         data, vqgan, clip = self.scenes(), self.vqgan().cast(torch.bfloat16), self._clip_parts()
         clip.load(self._finished("clip"))
         count = min(self.training.sketched, len(data))
-        batches = np.array_split(np.arange(count), max(1, count // 64))
+        batches = np.array_split(np.arange(count), max(1, count // 4))  # larger ones wait for memory
         codes = torch.cat([picture_codes(vqgan, data.pictures(batch)) for batch in batches])
         flat = [text for texts in data.captions[:count] for text in texts]
         rows = [clip.averaged.encode_text(clip.text_rows(flat[i : i + 512])) for i in range(0, len(flat), 512)]

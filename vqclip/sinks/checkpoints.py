@@ -17,11 +17,19 @@ class Checkpoint:
         self._path = path
         self._state = state
         self._every = every
+        self._unsaved: TrainStep | None = None
 
     def __call__(self, event: TrainStep) -> None:
         """Saves if its turn has come. Raises: OutputError."""
+        self._unsaved = event
         if event.index % self._every == 0 or event.is_last:
-            save_state(self._path, {"step": event.index, "parts": dict(self._state())})
+            self.close()
+
+    def close(self) -> None:
+        """Saves the last step, if it is not saved yet: a training that is stopped loses nothing."""
+        if self._unsaved is not None:
+            save_state(self._path, {"step": self._unsaved.index, "parts": dict(self._state())})
+            self._unsaved = None
 
 
 def last_checkpoint(path: Path) -> tuple[int, dict[str, Any]] | None:

@@ -43,7 +43,7 @@ def load_clip(
     """
     text = clip_name(os.fspath(name))
     head, _, local = text.partition("=")
-    if text == "starter" or Path(text).is_file():
+    if text == "starter" or (text.lower().endswith(WEIGHT_SUFFIXES) and not local and Path(text).is_file()):
         return _own(text, locate(Path(text) if text != "starter" else text, "clip"), device, dtype)
     if local:
         return _published(head, Path(local).expanduser(), device, dtype)

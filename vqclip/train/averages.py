@@ -8,9 +8,12 @@ from torch import nn
 
 @torch.no_grad()
 def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
-    """Moves the averaged weights towards the model's by a share of 1 - decay; buffers are copied."""
+    """Moves the averaged weights towards the model's by a share of 1 - decay.
+
+    Buffers are copied, and so are weights that are not learnt by gradients: a codebook keeps itself.
+    """
     for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+        mean.lerp_(now, 1 - decay if now.requires_grad else 1.0)
     for mean, now in zip(averaged.buffers(), model.buffers(), strict=True):
         mean.copy_(now)
 

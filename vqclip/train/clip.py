@@ -28,7 +28,6 @@ class ClipTraining:
     steps: int = 8000
     batch: int = 128
     learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
     warmup: int = 300
     replays: int = 2
     epsilon: float = 0.02
