@@ -118,3 +118,13 @@ def test_a_full_disk_is_exit_6_and_leaves_nothing_behind(tiny_models, tmp_path) 
 def test_an_unknown_word_gets_one_plain_warning(vqclip) -> None:
     code, _, err = vqclip("a zeppelin", "--seed", "5")
     assert code == 0 and err.count("zeppelin") <= 2 and "does not know zeppelin" in err
+
+
+def test_again_takes_the_recipes_number_of_threads(vqclip, tiny_models) -> None:
+    models = ["--vqgan", str(tiny_models.vqgan), "--clip", str(tiny_models.clip)]
+    small = [*models, "--device", "cpu", "--steps", "1", "--size", "32x32", "--cutouts", "2", "--seed", "5"]
+    vqclip("a castle", *small, "--threads", "2", paint=False)
+    for more, threads in (([], 2), (["--threads", "1"], 1)):
+        _, out, _ = vqclip("again", "outputs/a-castle-5.png", *models, *more, paint=False)
+        _, shown, _ = vqclip("show", out.strip(), "--json", paint=False)
+        assert json.loads(shown)["threads"] == threads

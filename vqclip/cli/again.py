@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,12 +12,13 @@ import typer
 
 from vqclip.cli import say
 from vqclip.cli.generate import add_with_flags, carry_out, find_look, read_recipe
-from vqclip.cli.options import read_flags
+from vqclip.cli.options import Asked, read_flags
 from vqclip.errors import UsageError
 from vqclip.presets import Preset, merge, preset_from_recipe
 from vqclip.prompts import repair
 from vqclip.settings import Settings
 
+MOST_THREADS = 256
 _FLAG_OF = {"image_prompts": "--image-prompt", "vqgan_config": "--vqgan-config", "init_image": "--init-image"}
 
 
@@ -45,7 +48,15 @@ def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
     notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in differences(inside))]
     for text in () if asked.delivery.quiet else notes:
         say.note(text)
-    return carry_out(settings, asked)
+    return carry_out(settings, _with_threads_of(inside, asked))
+
+
+def _with_threads_of(recipe: Mapping[str, Any], asked: Asked) -> Asked:
+    """The number of threads changes the last bits of a picture, so the recipe's is taken unless another is said."""
+    threads = recipe.get("threads")
+    if asked.delivery.threads is not None or type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        return asked
+    return replace(asked, delivery=asked.delivery.model_copy(update={"threads": threads}))
 
 
 def _ask_for_missing(recipe: Preset, said: Any) -> None:

@@ -116,7 +116,8 @@ def memory_errors() -> Iterator[None]:
 def set_threads(wanted: int | None) -> int:
     """Sets the number of CPU threads and gives it: what was asked for, else as many as there are idle cores.
 
-    Threads that wait for a core that somebody else uses slow a step down many times over.
+    Threads that wait for a core that somebody else uses slow a step down many times over. Their number can change the
+    last bits of a picture; the recipe keeps it.
     """
     threads = wanted or idle_cores()
     torch.set_num_threads(threads)
