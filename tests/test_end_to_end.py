@@ -128,3 +128,22 @@ def test_again_takes_the_recipes_number_of_threads(vqclip, tiny_models) -> None:
         _, out, _ = vqclip("again", "outputs/a-castle-5.png", *models, *more, paint=False)
         _, shown, _ = vqclip("show", out.strip(), "--json", paint=False)
         assert json.loads(shown)["threads"] == threads
+
+
+def test_pictures_of_one_count_never_replace_each_other(vqclip, tmp_path) -> None:
+    code, out, err = vqclip("a castle", "--count", "2", "--overwrite", "-o", "one.png")
+    assert (code, out) == (2, "") and "replace" in err and list(tmp_path.iterdir()) == []
+
+
+def test_again_takes_a_size_in_two_words(vqclip, tiny_models) -> None:
+    _, out, _ = vqclip("a castle", "--seed", "5")
+    models = ["--vqgan", str(tiny_models.vqgan), "--clip", str(tiny_models.clip)]
+    code, out, err = vqclip("again", out.strip(), *models, "--size", "48", "32", paint=False)
+    assert code == 0, err
+    with Image.open(out.strip()) as picture:
+        assert picture.size == (48, 32)
+
+
+def test_a_preview_that_is_no_picture_is_refused_before_models_are_loaded(vqclip, tmp_path) -> None:
+    code, out, err = vqclip("a castle", "--preview", "now.gif")
+    assert (code, out) == (2, "") and "now.gif" in err and list(tmp_path.iterdir()) == []

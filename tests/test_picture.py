@@ -67,7 +67,7 @@ def test_the_same_seed_paints_the_same_picture_and_another_seed_another(tiny_mod
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_do_not_change_the_picture(tiny_models, tmp_path, threads) -> None:
+def test_threads_do_not_change_a_small_float32_picture(tiny_models, tmp_path, threads) -> None:
     _, note = notes_of()
     delivery = deliver(tmp_path).model_copy(update={"threads": threads})
     one = paint_picture(resolved(tiny_models, coarse=0.5, steps=4), delivery, on_note=note)

@@ -171,9 +171,11 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
     delivery = {key: said[key] for key in said if key in Delivery.model_fields}
     if said.get("private"):
         delivery["metadata"] = "private"
+    from vqclip.sinks.names import SUFFIXES
+
     preview = said.get("preview")
-    if preview and not preview.casefold().endswith((".png", ".jpg", ".jpeg", ".webp")):
-        raise UsageError(f"--preview {preview}: the name must end with .png, .jpg or .webp")
+    if preview and not preview.casefold().endswith(SUFFIXES):
+        raise UsageError(f"--preview {preview}: the name must end with one of {', '.join(SUFFIXES)}")
     count = said.get("count", 1)
     if count < 1:
         raise UsageError(f"--count {count}: paint at least one picture")

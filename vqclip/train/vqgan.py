@@ -36,7 +36,7 @@ class VQGANTraining:
     warmup: int = 50
     quantize_from: int = 250
     commitment: float = 0.25
-    edges: float = 1.0
+    edges: float = 0.5
     perception: float = 0.3
     adversary_from: float = 0.75
     adversary_weight: float = 0.05
