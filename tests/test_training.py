@@ -137,7 +137,9 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> StarterRun:
         large=4,
         clip=ClipTraining(steps=2, batch=6, warmup=1),
         vqgan=VQGANTraining(steps=3, batch=2, quantize_from=1, adversary_from=0.5),
-        painted=AdversarialTraining(steps=2, batch=6, painted=2, slots=3, push=1, cuts=1, decoded=2, oldest=1),
+        painted=AdversarialTraining(
+            steps=2, batch=6, painted=2, slots=3, push=1, cuts=1, decoded=4, oldest=1, kept=3, recalled=1
+        ),
         prior=PriorTraining(steps=2, batch=4),
     )
     folder = tmp_path_factory.mktemp("starter")

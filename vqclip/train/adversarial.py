@@ -22,66 +22,43 @@ from vqclip.models.vqgan import VQGAN
 from vqclip.ops.guide import Targets, View, guide
 from vqclip.train.averages import update_average
 from vqclip.train.clip import ClipParts, contrastive, head_losses
+from vqclip.train.painted import Painted, PaintedBuffer
 from vqclip.train.scenes import SceneSet, batch_indices
 from vqclip.train.truth import labels_of, truth_table
 from vqclip.train.views import random_views
 
-Start = Callable[[Tensor, torch.Generator], Tensor]
-"""How a fresh latent begins: (text embeddings [B, D], rng) -> latents [B, C, h, w]."""
+AT_ONCE = 4
+"""Pictures that are decoded together: more of them no longer fit a core's cache."""
+Start = Callable[[int, torch.Generator], Tensor]
+"""How fresh latents begin: (count, rng) -> latents [count, C, h, w]."""
 
 
 @dataclass(frozen=True)
 class AdversarialTraining:
     """The numbers of the training against painted pictures.
 
-    Each turn `painted` of the `slots` latents are painted `push` steps further, until they are `oldest` steps old;
-    `decoded` real pictures of a batch pass through the VQGAN.
+    Each turn `painted` of the `slots` latents are painted `push` steps further, until they are `oldest` steps old, at
+    a rate of their own between the two `push_rates`. All slots stand before the CLIP at every turn, and `recalled` of
+    the last `kept` finished ones. They are painted for the first `decoded` scenes, which are there twice, as they are
+    and passed through the VQGAN, lest its texture mean "painted".
     """
 
-    steps: int = 400
+    steps: int = 900
     batch: int = 96
     painted: int = 8
     slots: int = 32
+    kept: int = 96
+    recalled: int = 16
     push: int = 3
     cuts: int = 4
-    push_rate: float = 0.08
+    push_rates: tuple[float, float] = (0.02, 0.1)
     oldest: int = 45
-    decoded: int = 12
+    decoded: int = 600
     learning_rate: float = 5e-4
     epsilon: float = 0.015
     head_weight: float = 0.4
     average: float = 0.98
     seed: int = 3
-
-
-@dataclass
-class PaintedBuffer:
-    """Latents [S, C, h, w] that are being painted, with Adam's moments, ages [S], and the scene each is painted for."""
-
-    latents: Tensor
-    scenes: np.ndarray
-    texts: np.ndarray
-    first: Tensor = field(init=False)
-    second: Tensor = field(init=False)
-    ages: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.first, self.second = torch.zeros_like(self.latents), torch.zeros_like(self.latents)
-        self.ages = torch.zeros(len(self.latents), dtype=torch.long)
-
-    def restart(self, slots: Tensor, latents: Tensor, scenes: np.ndarray, texts: np.ndarray) -> None:
-        """Begins anew in these slots [K], for other scenes."""
-        self.latents[slots], self.first[slots], self.second[slots], self.ages[slots] = latents, 0.0, 0.0, 0
-        self.scenes[slots.numpy()], self.texts[slots.numpy()] = scenes, texts
-
-    def step(self, slots: Tensor, gradient: Tensor, rate: float) -> None:
-        """One Adam step of these slots [K] along their gradients [K, C, h, w]."""
-        self.ages[slots] += 1
-        age = self.ages[slots].view(-1, 1, 1, 1)
-        self.first[slots] = first = self.first[slots].lerp(gradient, 0.1)
-        self.second[slots] = second = self.second[slots].lerp(gradient.square(), 0.001)
-        scaled = first / (1 - 0.9**age) / ((second / (1 - 0.999**age)).sqrt() + 1e-12)
-        self.latents[slots] -= rate * scaled
 
 
 @dataclass
@@ -132,116 +109,122 @@ def train_against_painted(
 
     Differs from adversarial training on pixels in that the adversary is the painting loop itself.
     """
-    buffer = _fresh_buffer(parts, data, training, start)
+    count = min(training.decoded, len(data))
+    turn = _Turn(parts, data, training, decoded_again(parts.vqgan, data, count))
+    buffer = turn.fresh_buffer(start)
     for step in range(start, training.steps):
         indices, chooser = batch_indices(len(data), training.batch, seed=training.seed, step=step)
         rng = torch.Generator().manual_seed(int(chooser.integers(2**62)))
         slots = torch.randperm(training.slots, generator=rng)[: training.painted]
-        _retire(parts, data, training, buffer, slots, rng, chooser)
-        painted = _paint(parts, data, training, buffer, slots, rng)
-        indices[: len(slots)] = buffer.scenes[slots.numpy()]
+        turn.retire(buffer, slots, rng, chooser)
+        turn.paint(buffer, slots, rng)
+        shown = buffer.shown(training.recalled, rng)
+        count = len(shown.scenes)
         texts = chooser.integers(0, len(data.captions[0]), training.batch)
-        texts[: len(slots)] = buffer.texts[slots.numpy()]
-        losses = _learn(parts, data, training, (indices, texts), painted, step, rng)
+        indices[:count], texts[:count] = shown.scenes, shown.texts
+        losses = turn.learn(indices, texts, shown.images, step, rng)
         yield TrainStep(step + 1, training.steps, losses, (step + 1) * training.batch)
 
 
-def _fresh_buffer(parts: AdversarialParts, data: SceneSet, training: AdversarialTraining, start: int) -> PaintedBuffer:
-    scenes, chooser = batch_indices(len(data), training.slots, seed=training.seed + 1, step=start)
-    rng = torch.Generator().manual_seed(training.seed + start)
-    texts = chooser.integers(0, len(data.captions[0]), training.slots)
-    buffer = PaintedBuffer(parts.start(parts.texts(data, scenes, texts)[1], rng), scenes, texts)
-    buffer.ages += torch.randint(0, training.oldest, buffer.ages.shape, generator=rng)
-    return buffer
+@dataclass(frozen=True)
+class _Turn:
+    """What every turn needs, and the things that are done in one."""
+
+    parts: AdversarialParts
+    data: SceneSet
+    training: AdversarialTraining
+    decoded: Tensor
+
+    def fresh_buffer(self, start: int) -> PaintedBuffer:
+        slots = self.training.slots
+        scenes, chooser = batch_indices(len(self.decoded), slots, seed=self.training.seed + 1, step=start)
+        rng = torch.Generator().manual_seed(self.training.seed + start)
+        texts = chooser.integers(0, len(self.data.captions[0]), slots)
+        latents = self.parts.start(slots, rng)
+        buffer = PaintedBuffer(latents, Painted(self.decode(latents), scenes, texts), self.rates(slots, rng))
+        buffer.ages += torch.randint(0, self.training.oldest, buffer.ages.shape, generator=rng)
+        return buffer
+
+    def rates(self, count: int, rng: torch.Generator) -> Tensor:
+        low, high = self.training.push_rates
+        return low * (high / low) ** torch.rand(count, generator=rng)
+
+    def retire(self, buffer: PaintedBuffer, slots: Tensor, rng: torch.Generator, chooser: np.random.Generator) -> None:
+        old = slots[buffer.ages[slots] >= self.training.oldest]
+        if len(old) == 0:
+            return
+        buffer.keep(old, self.training.kept)
+        scenes = chooser.integers(0, len(self.decoded), len(old))
+        texts = chooser.integers(0, len(self.data.captions[0]), len(old))
+        latents = self.parts.start(len(old), rng)
+        buffer.restart(old, latents, self.rates(len(old), rng), scenes, texts)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        vqgan = self.parts.vqgan
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            return torch.cat([vqgan.decode(vqgan.quantize(some)[0]).float().clamp(0, 1) for some in latents.split(4)])
+
+    def paint(self, buffer: PaintedBuffer, slots: Tensor, rng: torch.Generator) -> None:
+        """Paints these slots a little further with the CLIP as it is now."""
+        model, training = self.parts.clip.model, self.training
+        side = model.visual.image_size
+        vqgan = self.parts.vqgan
+
+        def cut(image: Tensor) -> Tensor:
+            cuts = [random_views(image, side, rng=rng, smallest=0.5, noise=0.05) for _ in range(training.cuts)]
+            return torch.cat(cuts)
+
+        def embed(pieces: Tensor) -> Tensor:
+            return F.normalize(model.encode_image(pieces * 2 - 1).float(), dim=-1)
+
+        for some in slots.split(AT_ONCE):
+            asked = buffer.current.take(some)
+            _, wanted = self.parts.texts(self.data, asked.scenes, asked.texts)
+            view = View("clip", cut, embed, Targets(wanted[:, None], torch.ones(1), torch.full((1,), -torch.inf)))
+            for _ in range(training.push):
+                with torch.autocast("cpu", torch.bfloat16):
+                    guided = guide(buffer.latents[some], quantize=vqgan.quantize, decode=vqgan.decode, views=[view])
+                buffer.current.images[some] = guided.image.float().clamp(0, 1)
+                buffer.step(some, guided.gradient)
+
+    def learn(
+        self, indices: np.ndarray, texts: np.ndarray, painted: Tensor, step: int, rng: torch.Generator
+    ) -> dict[str, float]:
+        """One update of the image tower; some real pictures pass through the VQGAN, lest its texture mean fake."""
+        parts, training = self.parts, self.training
+        scenes = [self.data.scenes[i] for i in indices]
+        captions, wanted = parts.texts(self.data, indices, texts)
+        truth, labels = truth_table(scenes, captions), labels_of(scenes)
+        real = self.data.pictures(indices)
+        again = (torch.from_numpy(indices) < len(self.decoded)) & (torch.rand(len(real), generator=rng) < 0.5)
+        real[again] = self.decoded[indices[again.numpy()]].float() / 255
+        side = parts.clip.model.visual.image_size
+        views = torch.cat([random_views(real, side, rng=rng), random_views(painted, side, rng=rng)])
+        views = views.contiguous(memory_format=torch.channels_last)
+        delta = training.epsilon * (torch.rand(views.shape, generator=rng) * 2 - 1)
+        warm = min(1.0, (step + 1) / 20) * (1.0 if step < 0.7 * training.steps else 0.3)
+        for group in parts.optimizer.param_groups:
+            group["lr"] = training.learning_rate * warm
+        for _ in range(2):
+            seen = (views + delta).requires_grad_(True)
+            loss, losses = _judge(parts, seen, len(real), wanted, truth, labels, training.head_weight)
+            parts.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parts.clip.model.visual.parameters(), 1.0)
+            parts.optimizer.step()
+            delta = (delta + training.epsilon * seen.grad.sign()).clamp_(-training.epsilon, training.epsilon)
+        update_average(parts.averaged, parts.clip.model, training.average)
+        return {name: float(value) for name, value in losses.items()}
 
 
-def _retire(
-    parts: AdversarialParts,
-    data: SceneSet,
-    training: AdversarialTraining,
-    buffer: PaintedBuffer,
-    slots: Tensor,
-    rng: torch.Generator,
-    chooser: np.random.Generator,
-) -> None:
-    old = slots[buffer.ages[slots] >= training.oldest]
-    if len(old) == 0:
-        return
-    scenes = chooser.integers(0, len(data), len(old))
-    texts = chooser.integers(0, len(data.captions[0]), len(old))
-    buffer.restart(old, parts.start(parts.texts(data, scenes, texts)[1], rng), scenes, texts)
-
-
-def _paint(
-    parts: AdversarialParts,
-    data: SceneSet,
-    training: AdversarialTraining,
-    buffer: PaintedBuffer,
-    slots: Tensor,
-    rng: torch.Generator,
-) -> Tensor:
-    """Paints these slots a little further with the CLIP as it is now -> images [K, 3, H, W] in [0, 1]."""
-    model = parts.clip.model
-    side = model.visual.image_size
-    _, wanted = parts.texts(data, buffer.scenes[slots.numpy()], buffer.texts[slots.numpy()])
-
-    def cut(image: Tensor) -> Tensor:
-        return torch.cat([random_views(image, side, rng=rng, smallest=0.5, noise=0.05) for _ in range(training.cuts)])
-
-    def embed(pieces: Tensor) -> Tensor:
-        return F.normalize(model.encode_image(pieces * 2 - 1).float(), dim=-1)
-
-    view = View("clip", cut, embed, Targets(wanted[:, None], torch.ones(1), torch.full((1,), -torch.inf)))
-    for _ in range(training.push):
-        with torch.autocast("cpu", torch.bfloat16):
-            guided = guide(
-                buffer.latents[slots], quantize=parts.vqgan.quantize, decode=parts.vqgan.decode, views=[view]
-            )
-        buffer.step(slots, guided.gradient, training.push_rate)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        return parts.vqgan.decode(parts.vqgan.quantize(buffer.latents[slots])[0]).float().clamp(0, 1)
-
-
-def _learn(
-    parts: AdversarialParts,
-    data: SceneSet,
-    training: AdversarialTraining,
-    chosen: tuple[np.ndarray, np.ndarray],
-    painted: Tensor,
-    step: int,
-    rng: torch.Generator,
-) -> dict[str, float]:
-    """One update of the image tower; some real pictures pass through the VQGAN, lest its texture mean fake."""
-    indices, texts = chosen
-    scenes = [data.scenes[i] for i in indices]
-    captions, wanted = parts.texts(data, indices, texts)
-    truth, labels = truth_table(scenes, captions), labels_of(scenes)
-    real = data.pictures(indices)
-    again = slice(training.painted // 2, training.painted // 2 + training.decoded)
-    real[again] = decoded_again(parts.vqgan, real[again])
-    side = parts.clip.model.visual.image_size
-    views = torch.cat([random_views(real, side, rng=rng), random_views(painted, side, rng=rng)])
-    views = views.contiguous(memory_format=torch.channels_last)
-    delta = training.epsilon * (torch.rand(views.shape, generator=rng) * 2 - 1)
-    warm = min(1.0, (step + 1) / 20) * (1.0 if step < 0.7 * training.steps else 0.3)
-    for group in parts.optimizer.param_groups:
-        group["lr"] = training.learning_rate * warm
-    for _ in range(2):
-        seen = (views + delta).requires_grad_(True)
-        loss, losses = _judge(parts, seen, len(real), wanted, truth, labels, training.head_weight)
-        parts.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parts.clip.model.visual.parameters(), 1.0)
-        parts.optimizer.step()
-        delta = (delta + training.epsilon * seen.grad.sign()).clamp_(-training.epsilon, training.epsilon)
-    update_average(parts.averaged, parts.clip.model, training.average)
-    return {name: float(value) for name, value in losses.items()}
-
-
-def decoded_again(vqgan: VQGAN, images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1] as the VQGAN gives them back."""
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        return vqgan.decode(vqgan.quantize(vqgan.encode(images))[0]).float().clamp(0, 1)
+def decoded_again(vqgan: VQGAN, data: SceneSet, count: int) -> Tensor:
+    """The first `count` scenes as the VQGAN gives them back: uint8 [count, 3, H, W]."""
+    given = []
+    for some in np.array_split(np.arange(count), -(-count // AT_ONCE)):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            image = vqgan.decode(vqgan.quantize(vqgan.encode(data.pictures(some)))[0])
+        given.append((image.float().clamp(0, 1) * 255).round().byte())
+    return torch.cat(given)
 
 
 def _judge(

@@ -12,7 +12,7 @@ from vqclip.models.vqgan import VQGAN
 from vqclip.train.scenes import SceneSet
 
 
-def mixed_starts(vqgan: VQGAN, data: SceneSet) -> Callable[[Tensor, torch.Generator], Tensor]:
+def mixed_starts(vqgan: VQGAN, data: SceneSet) -> Callable[[int, torch.Generator], Tensor]:
     """Starts of latents [B, C, h, w]: a third random codes, a third other scenes, a third blends of two scenes."""
     cells = data.images.shape[1] // vqgan.stride
 
@@ -21,8 +21,7 @@ def mixed_starts(vqgan: VQGAN, data: SceneSet) -> Callable[[Tensor, torch.Genera
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             return vqgan.tokenize(data.pictures(indices))[0].float()
 
-    def start(texts: Tensor, rng: torch.Generator) -> Tensor:
-        count = len(texts)
+    def start(count: int, rng: torch.Generator) -> Tensor:
         codes = torch.randint(len(vqgan.codebook), (count, cells, cells), generator=rng)
         latents = F.embedding(codes, vqgan.codebook).permute(0, 3, 1, 2).contiguous()
         kind = torch.randint(3, (count,), generator=rng)
