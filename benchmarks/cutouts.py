@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import peers
 import torch
-from machine import interleaved, summary, write_result
+from machine import CHANGES, interleaved, summary, write_result
 
 from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
 
@@ -37,7 +37,7 @@ def main() -> None:
     theirs = peers.Cutouts(SIZE, COUNT)
     sides = {"kornia": lambda: torch.autograd.grad(theirs.cut(image), image, slope)}
     for method in ("views", "pooled", "crops"):
-        sides[method] = ours(CutoutSettings(count=COUNT, method=method), image, slope)
+        sides[method] = ours(CutoutSettings(count=COUNT, method=method, **CHANGES), image, slope)
     seconds = interleaved(sides, int(sys.argv[1]) if len(sys.argv) > 1 else 10, warm_up=2)
     least = {name: min(all_) for name, all_ in seconds.items()}
     write_result(

@@ -14,6 +14,17 @@ import torch
 
 RESULTS = Path(__file__).parent / "results"
 
+# How pieces are changed in every benchmark, so that figures of different days stay comparable.
+CHANGES = {
+    "whole_views": 0.4,
+    "smallest_view": 0.35,
+    "noise": 0.1,
+    "jitter": 0.1,
+    "rotation": 10.0,
+    "perspective": 0.3,
+    "flip": True,
+}
+
 
 def describe() -> dict[str, Any]:
     """The processor, the versions and the threads that a figure belongs to."""

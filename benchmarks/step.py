@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from machine import forget_peak, held_megabytes, interleaved, peak_megabytes, summary, write_result
+from machine import CHANGES, forget_peak, held_megabytes, interleaved, peak_megabytes, summary, write_result
 
 from vqclip.configs import VQGANConfig
 from vqclip.engine.canvas import begin
@@ -55,7 +55,8 @@ def ours(dtype: torch.dtype, micro_batch: int | None = None) -> Callable[[], obj
     wanted = F.normalize(torch.randn(1, 1, 512), dim=-1)
     look = Look("random", perceptor, Targets(wanted, torch.ones(1), torch.tensor([-torch.inf])))
     latent = from_codes(decoder.codebook, (SIDE // 16, SIDE // 16), [stream(0, "init")])
-    cutouts, course = CutoutSettings(count=COUNT, roll=16), Course(steps=10_000, micro_batch=micro_batch)
+    cutouts = CutoutSettings(count=COUNT, roll=16, **CHANGES)
+    course = Course(steps=10_000, learning_rate=0.1, micro_batch=micro_batch)
     events: Iterator[Step] = paint(decoder, [look], begin(latent, [0]), course=course, cutouts=cutouts)
     return lambda: next(events).loss.item()
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -34,6 +35,54 @@ def test_again_asks_for_a_file_instead_of_opening_one_a_recipe_names(door: Door,
     given = door("again", str(picture), "--init-image", "mine.png")
     assert given.settings.init_image == "mine.png"
     assert given.delivery.output is None
+
+
+def test_again_asks_only_for_files_that_are_still_of_use(door: Door, tmp_path: Path):
+    own = {"init": "image", "init_image": "me.png", "vqgan": "my.ckpt", "vqgan_config": "my.yaml"}
+    picture = save_picture(tmp_path / "a.png", {"schema": 1, "settings": {**RECIPE["settings"], **own}})
+    assert "--init-image" in door("again", str(picture), "--vqgan", "starter").err
+    ran = door("again", str(picture), "--vqgan", "starter", "--init", "codes")
+    assert ran.code == 0 and ran.settings.init_image is None and ran.settings.vqgan_config is None
+    assert "--vqgan" in door("again", str(picture), "--init", "codes").err
+
+
+def own_recipe(clip: list[str], models: dict[str, bytes]) -> dict[str, object]:
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in models.items()}
+    settings = {**RECIPE["settings"], "vqgan": "my.ckpt", "clip": clip, "init": "codes"}
+    return {"schema": 1, "settings": settings, "models": digests}
+
+
+def test_again_finds_models_of_ones_own_by_what_is_in_them(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VQCLIP_HOME", str(tmp_path))
+    folder = tmp_path / "models"
+    folder.mkdir()
+    contents = {"my.ckpt": b"vqgan", "clip:my.pt": b"clip", "clip:ViT-B-32/openai=own.pt": b"other"}
+    for name, data in {"renamed.ckpt": b"vqgan", "my.pt": b"clip", "x.pt": b"other", "own.pt": b"no"}.items():
+        (folder / name).write_bytes(data)
+    clip = ["my.pt:0.5", "ViT-B-32/openai=own.pt:-0.25", "ViT-B-32/openai:0.1"]
+    picture = save_picture(tmp_path / "a.png", own_recipe(clip, contents))
+    settings = door("again", str(picture)).settings
+    assert settings.vqgan == f"{folder}/renamed.ckpt"
+    assert settings.clip == (f"{folder}/my.pt:0.5", f"ViT-B-32/openai={folder}/x.pt:-0.25", "ViT-B-32/openai:0.1")
+    (folder / "my.pt").write_bytes(b"another")
+    ran = door("again", str(picture))
+    assert ran.code == 2 and "--clip PATH" in ran.err
+
+
+def test_again_never_opens_a_model_that_a_recipe_places(door: Door, tmp_path: Path):
+    for name in ("./my.pt:0.5", "my.pt:0.5", "../my.pt", "ViT-B-32/openai=/etc/x.pt:0.5"):
+        picture = save_picture(tmp_path / "a.png", own_recipe([name], {f"clip:{name.split(':')[0]}": b""}))
+        assert door("again", str(picture), "--vqgan", "starter").code == 2
+
+
+def test_again_says_when_the_processor_is_another(door: Door, tmp_path: Path):
+    from vqclip.engine.precision import capability
+
+    for known, warned in ((capability(), False), ("a clockwork", True)):
+        picture = save_picture(tmp_path / "a.png", {**RECIPE, "device": "cpu", "capability": known})
+        assert ("clockwork" in door("again", str(picture)).err) is warned
+    picture = save_picture(tmp_path / "a.png", {**RECIPE, "device": "cuda:0", "capability": "a clockwork"})
+    assert "clockwork" not in door("again", str(picture)).err
 
 
 def test_a_picture_serves_as_a_preset(door: Door, tmp_path: Path):

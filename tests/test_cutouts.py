@@ -9,7 +9,8 @@ from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.pieces import halve, squeeze
 
 GOLDEN = load_file(Path(__file__).parent / "goldens" / "loss" / "cutouts.safetensors")
-PLAIN = CutoutSettings(count=12, noise=0, jitter=0, rotation=0, perspective=0, flip=False)
+PLAIN = CutoutSettings(count=12, whole_views=0.4, smallest_view=0.35)
+SHAKEN = replace(PLAIN, noise=0.1, jitter=0.1, rotation=10.0, perspective=0.3, flip=True)
 METHODS = ("views", "crops", "pooled")
 
 
@@ -37,7 +38,7 @@ def _sides(settings, height=48, width=64):
 
 def test_crops_and_their_gradient_agree_with_the_notebook():
     image = GOLDEN["image"].requires_grad_()
-    settings = CutoutSettings(count=6, method="crops", noise=0)
+    settings = CutoutSettings(count=6, method="crops")
     out = _cut(settings, image, size=8, seeds=(1234,))
     torch.testing.assert_close(out, GOLDEN["out"], rtol=0, atol=1e-5)
     (gradient,) = torch.autograd.grad(out, image, GOLDEN["grad_out"])
@@ -93,14 +94,14 @@ def test_the_pieces_show_what_the_picture_shows():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_rng_cuts_the_same_and_another_one_does_not(method):
-    settings = CutoutSettings(count=5, method=method)
+    settings = replace(SHAKEN, count=5, method=method)
     first, second, other = (_cut(settings, _picture(), seeds=(seed,)) for seed in (1, 1, 2))
     assert torch.equal(first, second) and not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_is_cut_as_its_pictures_alone(method):
-    settings = CutoutSettings(count=5, method=method, smallest_view=0.1, roll=4)
+    settings = replace(SHAKEN, count=5, method=method, smallest_view=0.1, roll=4)
     images = _picture(pictures=3)
     together = _cut(settings, images, seeds=(4, 5, 6)).unflatten(0, (5, 3))
     for picture, seed in enumerate((4, 5, 6)):
@@ -110,7 +111,7 @@ def test_a_batch_is_cut_as_its_pictures_alone(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_noise_is_added_and_does_not_move_the_pieces(method):
-    quiet = CutoutSettings(count=40, method=method, noise=0, jitter=0)
+    quiet = replace(SHAKEN, count=40, method=method, noise=0, jitter=0)
     clean, noisy = (_cut(settings, _picture()) for settings in (quiet, replace(quiet, noise=0.2)))
     strengths = (noisy - clean).flatten(1).std(dim=1)
     assert strengths.min() < 0.05 and 0.15 < strengths.max() <= 0.21
@@ -118,7 +119,7 @@ def test_noise_is_added_and_does_not_move_the_pieces(method):
 
 
 def test_noise_differs_from_piece_to_piece():
-    plan = _plan(CutoutSettings(count=6, noise=1.0))
+    plan = _plan(replace(SHAKEN, count=6, noise=1.0))
     fields = plan.noise.fields((3, 16, 16), torch.device("cpu")).flatten(1)
     assert (torch.corrcoef(fields) - torch.eye(6)).abs().max() < 0.2
 
@@ -150,7 +151,7 @@ def test_an_odd_picture_can_be_halved():
 
 
 def test_pooled_pieces_move_on_both_axes_and_share_one_hole():
-    settings = CutoutSettings(count=64, method="pooled", noise=0, jitter=0, rotation=0, perspective=0)
+    settings = CutoutSettings(count=64, method="pooled")
     plan = _plan(settings)
     shifts = plan.matrices[:, 0, :2, 2]
     assert (shifts.abs().amax(dim=0) > 0.15).all() and shifts.abs().max() <= 0.2 + 1e-6
@@ -165,7 +166,7 @@ def test_pooled_pieces_move_on_both_axes_and_share_one_hole():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_gradient_is_that_of_the_function(method):
-    settings = CutoutSettings(count=3, method=method, noise=0.05)
+    settings = replace(SHAKEN, count=3, method=method, noise=0.05)
     image = (_picture(24, 32) * 0.8 + 0.1).requires_grad_()
     plan = _plan(settings, size=8, height=24, width=32)
     weights = torch.randn(3, 3, 8, 8, generator=_rng(1))

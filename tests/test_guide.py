@@ -3,9 +3,9 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import TinyDecoder, TinyPerceptor
+from tiny import TinyDecoder, TinyPerceptor, shaken
 
-from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
+from vqclip.ops.cutouts import apply_cutouts, draw_cutouts
 from vqclip.ops.gradients import clamp_with_gradient
 from vqclip.ops.guide import Targets, View, guide, look
 from vqclip.ops.losses import LatentAnchor, TotalVariation, prompt_loss
@@ -19,7 +19,7 @@ EXTRAS = [("smooth", 0.5, TotalVariation()), ("anchor", 0.1, LatentAnchor(torch.
 
 def _plan(pictures):
     rngs = [torch.Generator().manual_seed(picture) for picture in pictures]
-    return draw_cutouts(CutoutSettings(count=5), size=8, height=20, width=24, rngs=rngs)
+    return draw_cutouts(shaken(count=5), size=8, height=20, width=24, rngs=rngs)
 
 
 def _view(pictures, wanted=None, weight=1.0):

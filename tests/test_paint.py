@@ -4,19 +4,18 @@ from functools import partial
 
 import pytest
 import torch
-from tiny import TinyDecoder, tiny_look
+from tiny import TinyDecoder, shaken, tiny_look
 
 from vqclip.engine.canvas import begin
 from vqclip.engine.course import OPTIMIZERS, Course
 from vqclip.engine.paint import Look, paint
 from vqclip.engine.starts import from_codes
 from vqclip.engine.streams import stream
-from vqclip.ops.cutouts import CutoutSettings
 from vqclip.ops.losses import LatentAnchor
 
 DECODER, LOOK = TinyDecoder(), tiny_look("a castle", "fog")
 COURSE = Course(steps=12, learning_rate=0.1)
-CUTOUTS = CutoutSettings(count=4, roll=4)
+CUTOUTS = shaken(count=4, roll=4)
 
 
 def _begin(*seeds):

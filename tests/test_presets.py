@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vqclip.cli.main import main
 from vqclip.errors import UsageError
 from vqclip.presets import (
     Preset,
@@ -179,3 +180,23 @@ def test_a_preset_survives_being_written_and_read(tmp_path_factory: pytest.TempP
     read = read_preset(path)
     assert dict(read.settings) == {key: value for key, value in values.items() if value != ""}
     assert (read.description, read.try_) == (text, text)
+
+
+@pytest.mark.parametrize("named", ["my.pt:0.5", "./my.pt:-0.5", "ViT-B-32/openai=sub/my.pt:0.5"])
+def test_a_preset_may_name_a_clip_beside_it_with_a_weight(tmp_path: Path, named: str):
+    path = _write(tmp_path / "own.toml", f'clip = ["{named}"]')
+    [clip] = read_preset(path).settings["clip"]
+    place = "sub/my.pt" if "sub" in named else "my.pt"
+    assert clip.endswith(f"{tmp_path.resolve() / place}{named[named.rindex(':') :]}")
+    assert clip.startswith("ViT-B-32/openai=") is named.startswith("ViT")
+
+
+def test_one_broken_preset_does_not_hide_the_others(tmp_path: Path, monkeypatch, capsys):
+    _write(tmp_path / "good.toml", 'description = "a good one"\nsteps = 3')
+    _write(tmp_path / "broken.toml", "steps = [")
+    _write(tmp_path / "wrong.toml", "stpes = 3")
+    monkeypatch.setattr("vqclip.presets.preset_folders", lambda: (tmp_path,))
+    assert main(["presets"]) == 0
+    out, err = capsys.readouterr()
+    assert "a good one" in out and "broken" not in out
+    assert "broken.toml" in err and "wrong.toml" in err and "stpes" in err

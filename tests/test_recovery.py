@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny import TinyDecoder, tiny_look
+from tiny import TinyDecoder, shaken, tiny_look
 
 from vqclip.engine.canvas import begin
 from vqclip.engine.course import Course
@@ -11,11 +11,10 @@ from vqclip.engine.recovery import with_recovery
 from vqclip.engine.starts import from_codes
 from vqclip.engine.streams import stream
 from vqclip.errors import DivergedError
-from vqclip.ops.cutouts import CutoutSettings
 
 DECODER, LOOK = TinyDecoder(), tiny_look()
-COURSE = Course(steps=30)
-CUTOUTS = CutoutSettings(count=2)
+COURSE = Course(steps=30, learning_rate=0.1)
+CUTOUTS = shaken(count=2)
 
 
 def _begin():

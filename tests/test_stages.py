@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import torch
-from tiny import TinyDecoder, tiny_look
+from tiny import TinyDecoder, shaken, tiny_look
 
 from vqclip.engine.canvas import begin
 from vqclip.engine.course import Course
@@ -9,13 +9,12 @@ from vqclip.engine.paint import paint
 from vqclip.engine.stages import Stage, enlarge, paint_stages, plan_stages
 from vqclip.engine.starts import from_codes
 from vqclip.engine.streams import stream
-from vqclip.ops.cutouts import CutoutSettings
 from vqclip.ops.losses import LatentAnchor
 
 DECODER, LOOK = TinyDecoder(), tiny_look()
-COURSE = Course(steps=10, average=0.5, schedule="cosine")
+COURSE = Course(steps=10, learning_rate=0.1, average=0.5, schedule="cosine")
 STAGES = plan_stages(COURSE, (8, 6), 0.6)
-CUTOUTS = CutoutSettings(count=3)
+CUTOUTS = shaken(count=3)
 
 
 def _begin(stages=STAGES):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vqclip.engine.paint import Look
 from vqclip.models.quantizer import Quantizer
+from vqclip.ops.cutouts import CutoutSettings
 from vqclip.ops.guide import Targets
 
 
@@ -65,6 +66,21 @@ class TinyPerceptor(nn.Module):
     def embed_text(self, texts: Sequence[str]) -> Tensor:
         rngs = [torch.Generator().manual_seed(sum(text.encode())) for text in texts]
         return F.normalize(torch.stack([torch.randn(12, generator=rng) for rng in rngs]), dim=-1)
+
+
+def shaken(count: int, roll: float = 0.0) -> CutoutSettings:
+    """Cutouts with a little of every change."""
+    return CutoutSettings(
+        count=count,
+        whole_views=0.4,
+        smallest_view=0.35,
+        noise=0.1,
+        jitter=0.1,
+        rotation=10.0,
+        perspective=0.3,
+        flip=True,
+        roll=roll,
+    )
 
 
 def tiny_look(*texts: str, name: str = "tiny") -> Look:

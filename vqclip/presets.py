@@ -131,10 +131,21 @@ def preset_toml(preset: Preset) -> str:
     return tomli_w.dumps(said)
 
 
+def is_model_name(name: str, *, tagged: bool) -> bool:
+    """Whether this is a model's plain name, never a file's: safe to take from anyone. tagged allows NAME/TAG:WEIGHT."""
+    try:
+        bare = _split_weight(name)[0] if tagged else name
+    except UsageError:
+        return False
+    if "/" in bare and not tagged:
+        return False
+    return bool(_MODEL_NAME.fullmatch(bare)) and ".." not in bare and not bare.casefold().endswith(_WEIGHTS)
+
+
 # Settings whose value may be a file: a recipe may give these only as a plain model name.
 _FILES = frozenset({"init_image", "image_prompts", "vqgan", "vqgan_config", "clip"})
 _WEIGHTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".msgpack", ".yaml", ".yml", ".json", ".toml")
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?(:[0-9.]+)?")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 
 
 def _names_a_file(key: str, value: object) -> bool:
@@ -143,13 +154,7 @@ def _names_a_file(key: str, value: object) -> bool:
     if key not in ("vqgan", "clip"):
         return bool(value)
     names = value if isinstance(value, list | tuple) else [value]
-    return not all(isinstance(name, str) and _is_model_name(name, tagged=key == "clip") for name in names)
-
-
-def _is_model_name(name: str, *, tagged: bool) -> bool:
-    bare = name.split(":")[0].casefold()
-    tag_fits = tagged or ("/" not in name and ":" not in name)
-    return bool(_MODEL_NAME.fullmatch(name)) and tag_fits and ".." not in name and not bare.endswith(_WEIGHTS)
+    return not all(isinstance(name, str) and is_model_name(name, tagged=key == "clip") for name in names)
 
 
 def _inside(key: str, value: Any, preset: Path) -> Any:
@@ -158,9 +163,10 @@ def _inside(key: str, value: Any, preset: Path) -> Any:
         return value
     if isinstance(value, list):
         return [_inside(key, one, preset) if isinstance(one, str) else one for one in value]
-    if key in ("vqgan", "clip") and _is_model_name(value, tagged=key == "clip"):
+    if key in ("vqgan", "clip") and is_model_name(value, tagged=key == "clip"):
         return value
-    path, rest = (value, "") if key != "image_prompts" else _split_weight(value)
+    path, rest = _split_weight(value) if key in ("image_prompts", "clip") else (value, "")
+    head, equals, path = path.rpartition("=") if key == "clip" else ("", "", path)
     folder = preset.parent.resolve()
     whole = (folder / path).resolve()
     if not whole.is_relative_to(folder):
@@ -168,7 +174,7 @@ def _inside(key: str, value: Any, preset: Path) -> Any:
             f"{preset}: {key} = {value!r} lies outside the preset's own folder",
             hint="a preset may name only files beside it; give this one on the command line",
         )
-    return f"{whole}{rest}"
+    return f"{head}{equals}{whole}{rest}"
 
 
 def _split_weight(value: str) -> tuple[str, str]:

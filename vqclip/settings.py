@@ -34,7 +34,7 @@ class Settings(BaseModel):
 
     # with what
     vqgan: str = "starter"
-    clip: tuple[str, ...] = ("starter",)
+    clip: tuple[str, ...] | None = None
     vqgan_config: str | None = None
 
     # how large, how long
@@ -103,7 +103,7 @@ class Settings(BaseModel):
             raise UsageError("init is 'image', but no init image is given", hint="add --init-image PATH")
         if self.init_image and self.init not in (None, "image"):
             raise UsageError(f"init is {self.init!r}, but an init image is given too", hint="leave one of them out")
-        if not self.clip:
+        if self.clip == ():
             raise UsageError("no CLIP is named", hint="leave --clip out for the model's own")
         return self
 

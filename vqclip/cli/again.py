@@ -39,12 +39,16 @@ def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
         raise UsageError(f"again takes one picture, not also {ctx.args[0]!r}", hint="change the prompt with --prompt")
     inside = read_recipe(picture)
     recipe = preset_from_recipe(inside, name=picture.name)
-    _ask_for_missing(recipe, asked.settings)
     look = find_look(asked.preset).settings if asked.preset else {}
     prompt = {"prompt": repair(asked.prompt)} if asked.prompt is not None else {}
-    settings = Settings.make(merge(recipe.settings, look, asked.settings, prompt), source=picture.name)
-    from vqclip.runs.recipe import differences
+    said = merge(look, asked.settings, prompt)
+    from vqclip.runs.cores import share_cores
+    from vqclip.runs.recipe import differences, own_models
 
+    found = own_models(inside, {key: value for key, value in recipe.dropped.items() if key not in said})
+    _ask_for_missing(recipe, {**found, **said})
+    settings = Settings.make(merge(recipe.settings, found, said), source=picture.name)
+    share_cores()
     notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in differences(inside))]
     for text in () if asked.delivery.quiet else notes:
         say.note(text)
@@ -59,10 +63,12 @@ def _with_threads_of(recipe: Mapping[str, Any], asked: Asked) -> Asked:
     return replace(asked, delivery=asked.delivery.model_copy(update={"threads": threads}))
 
 
-def _ask_for_missing(recipe: Preset, said: Any) -> None:
-    """A recipe may not name files, so those it was painted with have to be given. Raises: UsageError."""
+def _ask_for_missing(recipe: Preset, said: Mapping[str, Any]) -> None:
+    """A recipe may not name files, so those that are still of use have to be given. Raises: UsageError."""
+    of_no_use = {"init_image"} if said.get("init", "image") != "image" else set()
+    of_no_use |= {"vqgan_config"} if "vqgan" in said else set()
     for key, value in recipe.dropped.items():
-        if key not in said:
+        if key not in said and key not in of_no_use:
             flag = _FLAG_OF.get(key, f"--{key}")
             names = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             raise UsageError(

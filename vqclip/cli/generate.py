@@ -146,10 +146,12 @@ def show_plan(jobs: list[Settings], asked: Asked) -> int:
 
 def _paint(job: Settings, delivery: Delivery) -> int:
     """Paints one picture, says where it is, and returns the signal that stopped it, or 0."""
+    from vqclip.runs.cores import share_cores
     from vqclip.runs.plan import target
     from vqclip.sinks.publish import prepare
 
     prepare(target(job, delivery))  # before torch is loaded: an error here should be quick
+    share_cores()
     from vqclip.runs.picture import paint_picture
 
     done = paint_picture(job, delivery, on_note=_silent if delivery.quiet else say.note)

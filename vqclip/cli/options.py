@@ -84,7 +84,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(START, "--background", str, "The color behind a see-through init image or image prompt.", "COLOR"),
     _flag(SEE, "--vqgan", str, "The model that paints: a name, or a file.", "NAME|FILE"),
     _flag(SEE, "--vqgan-config", str, "The .yaml that belongs to a VQGAN file.", "FILE"),
-    _flag(SEE, "--clip", list[str], "The model that looks. May be repeated.", "NAME[:WEIGHT]", default="starter"),
+    _flag(SEE, "--clip", list[str], "The model that looks. May be repeated.", "NAME[:WEIGHT]"),
     _flag(SEE, "--cutouts", int, "How many views of the picture CLIP gets each step.", "NUMBER"),
     _flag(SEE, "--cutout-method", CutoutMethod, "How views are cut."),
     _flag(SEE, "--cutout-power", float, "Above 1 prefers small cutouts, below 1 large ones.", "NUMBER"),
@@ -97,7 +97,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(SEE, "--flip/--no-flip", bool, "Mirror every other view."),
     _flag(SEE, "--grid-roll/--no-grid-roll", bool, "Shift the picture below its grid each step, against seams."),
     _flag(COMPUTE, "--device", str, "auto, cpu, cuda, cuda:1, mps ...", "NAME"),
-    _flag(COMPUTE, "--threads", int, "CPU threads.", "NUMBER", default="chosen for this machine"),
+    _flag(COMPUTE, "--threads", int, "CPU threads.", "NUMBER", default="the physical cores, at most 8"),
     _flag(COMPUTE, "--dtype", Dtype, "Numbers to compute with."),
     _flag(
         COMPUTE, "--micro-batch", int, "Views at a time: fewer need less memory, same result.", "NUMBER", default="all"

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vqclip.cli import say
+from vqclip.errors import UsageError
 from vqclip.presets import find_presets, load_preset, preset_toml, read_preset
 
 
@@ -23,7 +24,11 @@ def presets(ctx: typer.Context) -> int:
     if ctx.invoked_subcommand:
         return 0
     for name, path in sorted(find_presets().items()):
-        preset = read_preset(path)
+        try:
+            preset = read_preset(path)
+        except UsageError as error:  # one broken file of the user's own must not hide all the others
+            say.note(f"left out: {error.message}")
+            continue
         say.data(f"{name:12}{preset.description}")
         if preset.try_:
             say.data(f"{'':12}{preset.try_}")

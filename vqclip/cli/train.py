@@ -40,6 +40,9 @@ def starter(
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 1,
 ) -> int:
     """Train the starter from nothing but seeds: scenes, CLIP, VQGAN, prior. Hours; Ctrl-C keeps what is done."""
+    from vqclip.runs.cores import share_cores
+
+    share_cores()
     import torch
 
     from vqclip.runs.starter import StarterRun, StarterTraining, shorter

@@ -32,8 +32,8 @@ class Course:
     """
 
     steps: int
+    learning_rate: float
     optimizer: str = "adam"
-    learning_rate: float = 0.1
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     average: float = 0.0
     micro_batch: int | None = None

@@ -25,7 +25,7 @@ from vqclip.ops.resample import resample
 
 @dataclass(frozen=True)
 class CutoutSettings:
-    """How to cut.
+    """How to cut. Nothing is changed or added but what is asked for; the defaults of pictures stand with the models.
 
     count pieces of each picture; power bends the sizes (above 1: more small ones); whole_views is the share of pieces
     that show the whole picture; smallest_view the smallest crop's share of the short side; noise the largest standard
@@ -35,16 +35,16 @@ class CutoutSettings:
     "crops" heeds count, power and noise only; "pooled" all but power, whole_views, smallest_view, flip and roll.
     """
 
-    count: int = 32
+    count: int
     method: Literal["views", "crops", "pooled"] = "views"
     power: float = 1.0
-    whole_views: float = 0.4
-    smallest_view: float = 0.35
-    noise: float = 0.1
-    jitter: float = 0.1
-    rotation: float = 10.0
-    perspective: float = 0.3
-    flip: bool = True
+    whole_views: float = 0.0
+    smallest_view: float = 1.0
+    noise: float = 0.0
+    jitter: float = 0.0
+    rotation: float = 0.0
+    perspective: float = 0.0
+    flip: bool = False
     roll: float = 0.0
 
 

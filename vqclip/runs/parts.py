@@ -74,7 +74,7 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
     vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, bool(reads))
     settings = round_size(settings, vqgan.stride, note)
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
-    chosen = [parse_image_prompt(name) for name in settings.clip]
+    chosen = [parse_image_prompt(name) for name in settings.clip or ()]
     perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
     _warn_of_words(settings, perceptors, note)
     cutouts = _cutouts(settings, vqgan.stride)
@@ -107,31 +107,19 @@ def _grid(settings: Settings, stride: int) -> tuple[int, int]:
 
 
 def _course(settings: Settings) -> Course:
-    return Course(
-        steps=settings.steps or 0,
-        optimizer=settings.optimizer,
-        learning_rate=settings.learning_rate or 0.1,
-        schedule=settings.schedule or "constant",
-        average=settings.average or 0.0,
-        micro_batch=settings.micro_batch,
-    )
+    names = ("steps", "optimizer", "learning_rate", "schedule", "average", "micro_batch")
+    return Course(**{name: getattr(settings, name) for name in names})
 
 
 def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
-    given = {
-        "count": settings.cutouts,
-        "method": settings.cutout_method,
-        "power": settings.cutout_power,
-        "whole_views": settings.whole_views,
-        "smallest_view": settings.smallest_view,
-        "noise": settings.noise,
-        "jitter": settings.jitter,
-        "rotation": settings.rotation,
-        "perspective": settings.perspective,
-        "flip": settings.flip,
-        "roll": float(stride) if settings.grid_roll else 0.0,
-    }
-    return CutoutSettings(**{key: value for key, value in given.items() if value is not None})
+    same = ("whole_views", "smallest_view", "noise", "jitter", "rotation", "perspective", "flip")
+    return CutoutSettings(
+        count=settings.cutouts or 1,
+        method=settings.cutout_method,
+        power=settings.cutout_power,
+        roll=float(stride) if settings.grid_roll else 0.0,
+        **{name: getattr(settings, name) for name in same},
+    )
 
 
 def _extras(settings: Settings, latent: Tensor) -> list[tuple[str, float, Any]]:

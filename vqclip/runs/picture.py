@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vqclip.engine.canvas import State, begin
+from vqclip.engine.precision import capability
 from vqclip.engine.recovery import with_recovery
 from vqclip.engine.stages import Stage, paint_stages
 from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
-from vqclip.runs.cores import idle_cores
+from vqclip.runs.cores import usual_threads
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
@@ -114,12 +115,11 @@ def memory_errors() -> Iterator[None]:
 
 
 def set_threads(wanted: int | None) -> int:
-    """Sets the number of CPU threads and gives it: what was asked for, else as many as there are idle cores.
+    """Sets the number of CPU threads and gives it: what was asked for, else what is usual on this machine.
 
-    Threads that wait for a core that somebody else uses slow a step down many times over. Their number can change the
-    last bits of a picture; the recipe keeps it.
+    Their number can change the last bits of a picture; the recipe keeps it.
     """
-    threads = wanted or idle_cores()
+    threads = wanted or usual_threads()
     torch.set_num_threads(threads)
     return threads
 
@@ -192,8 +192,7 @@ class _Run:
         return sinks
 
     def _recipe(self, **facts: Any) -> dict[str, Any]:
-        capability = torch.backends.cpu.get_cpu_capability()
-        return make_recipe(self.parts.settings, self.parts.models, capability=capability, **self.facts, **facts)
+        return make_recipe(self.parts.settings, self.parts.models, capability=capability(), **self.facts, **facts)
 
 
 def _device(name: str) -> torch.device:

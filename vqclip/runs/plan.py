@@ -22,14 +22,11 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     Raises: UsageError if settings do not go together, or a prompt cannot be read.
     """
     parse_prompts(settings.prompt, settings.negative)
-    for text in (*settings.image_prompts, *settings.clip):
+    for text in (*settings.image_prompts, *(settings.clip or ())):
         parse_image_prompt(text)
     model, notes = find(settings.vqgan), []
-    missing = {key: value for key, value in model.defaults.items() if getattr(settings, key) is None}
-    if settings.init_image:
-        missing["init"] = "image"
-        if settings.coarse is None:
-            missing["coarse"] = 0.0  # at half the size the picture's own detail would be lost at once
+    init = settings.init or ("image" if settings.init_image else model.defaults["init"])
+    missing = {key: value for key, value in model.own(init).items() if getattr(settings, key) is None}
     if settings.seed is None:
         missing["seed"] = secrets.randbelow(SEEDS)
         notes.append(f"seed {missing['seed']}")

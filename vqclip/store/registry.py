@@ -20,6 +20,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 class Model:
     """A VQGAN as the registry knows it. defaults hold every setting that is the model's own.
 
+    starts are tables of settings that are the model's own for some kinds of start, which `init` names; see `own`.
     stride is None for a file of the user's own, whose shape shows only when it is loaded.
     """
 
@@ -36,13 +37,22 @@ class Model:
     mirrors: tuple[str, ...] = ()
     registered: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    starts: tuple[Mapping[str, Any], ...] = ()
+
+    def own(self, init: str) -> dict[str, Any]:
+        """The model's own settings for a picture that starts from `init` ("codes", "image", ...)."""
+        values = dict(self.defaults)
+        for table in self.starts:
+            if init in table["init"]:
+                values |= {key: value for key, value in table.items() if key != "init"}
+        return {**values, "init": init}
 
 
 @cache
 def models() -> tuple[Model, ...]:
     """All registered models, in the order of models.toml."""
     document = _document()
-    return tuple(_model(name, entry, document["defaults"]) for name, entry in document["models"].items())
+    return tuple(_model(name, entry, document) for name, entry in document["models"].items())
 
 
 def find(name: str) -> Model:
@@ -50,7 +60,7 @@ def find(name: str) -> Model:
     for model in models():
         if name == model.name or name in model.aliases:
             return model
-    return Model(name, registered=False, defaults=MappingProxyType(dict(_document()["defaults"])))
+    return _model(name, {"registered": False}, _document())
 
 
 def known_names() -> list[str]:
@@ -81,7 +91,8 @@ def _document() -> dict[str, Any]:
     return tomllib.loads(resources.files("vqclip.store").joinpath("models.toml").read_text(encoding="utf-8"))
 
 
-def _model(name: str, entry: dict[str, Any], common: dict[str, Any]) -> Model:
+def _model(name: str, entry: dict[str, Any], document: dict[str, Any]) -> Model:
     lists = {key: tuple(entry[key]) for key in ("aliases", "mirrors") if key in entry}
-    defaults = MappingProxyType({**common, **entry.get("defaults", {})})
-    return Model(name, **{**entry, **lists, "defaults": defaults})
+    defaults = MappingProxyType({**document["defaults"], **entry.get("defaults", {})})
+    starts = tuple(MappingProxyType(table) for table in (*document["starts"], *entry.get("starts", ())))
+    return Model(name, **{**entry, **lists, "defaults": defaults, "starts": starts})
