@@ -32,7 +32,7 @@ class Painted:
 
 @dataclass
 class PaintedBuffer:
-    """Latents [S, C, h, w] being painted, with Adam's moments, ages and rates [S]; their pictures; the finished ones."""
+    """Latents [S, C, h, w] being painted, with Adam's moments, ages and rates [S]; their pictures; finished ones."""
 
     latents: Tensor
     current: Painted
