@@ -18,7 +18,7 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class Cutouts(nn.Module):
-    """The whole picture, pooled, repeated and augmented by kornia, with noise; normalised for CLIP."""
+    """The whole picture, pooled, repeated and augmented by kornia, with noise; normalized for CLIP."""
 
     def __init__(self, size: int, count: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Cutouts(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image [1, 3, H, W] -> normalised cuts [count, 3, size, size]."""
+        """Image [1, 3, H, W] -> normalized cuts [count, 3, size, size]."""
         return (self.cut(image) - self.mean) / self.std
 
     def cut(self, image: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Attention(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest neighbours doubled, then a 3x3 convolution."""
+    """Nearest neighbors doubled, then a 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -29,8 +29,8 @@ def test_saturation_zero_is_grey_and_one_is_the_picture():
 def test_hue_leaves_grey_alone_and_a_third_of_a_turn_passes_the_channels_on():
     picture = _picture()
     turn = color.turn_hue(_numbers(2 * math.pi / 3))
-    grey = torch.full((1, 3, 2, 2), 0.4)
-    torch.testing.assert_close(color.apply_color(grey, turn), grey)
+    gray = torch.full((1, 3, 2, 2), 0.4)
+    torch.testing.assert_close(color.apply_color(gray, turn), gray)
     torch.testing.assert_close(color.apply_color(picture, turn), picture.roll(1, dims=1), atol=1e-5, rtol=0)
 
 
@@ -51,6 +51,6 @@ def test_composed_matrices_are_one_change_after_the_other():
 
 def test_jitter_stays_within_its_strength():
     draws = torch.rand(200, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    grey = torch.full((200, 3, 1, 1), 0.5)
-    moved = (color.apply_color(grey, color.jitter(0.2, draws)) - 0.5).abs()
+    gray = torch.full((200, 3, 1, 1), 0.5)
+    moved = (color.apply_color(gray, color.jitter(0.2, draws)) - 0.5).abs()
     assert 0.05 < moved.max() <= 0.1 + 1e-6

@@ -115,7 +115,7 @@ def test_other_fields_formats_and_stray_braces_are_usage_errors(template):
     assert caught.value.exit_code == 2 and caught.value.hint
 
 
-def test_a_misspelt_field_is_answered_with_the_right_one():
+def test_a_misspelled_field_is_answered_with_the_right_one():
     with pytest.raises(UsageError) as caught:
         render("{sed}", FIELDS)
     assert "'seed'" in caught.value.hint

@@ -16,7 +16,7 @@ from steps import start_python
 from vqclip.errors import DivergedError, MemoryFullError, ModelError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.runs import picture as room
-from vqclip.runs.parts import build_parts
+from vqclip.runs.parts import build_parts, sketch_grid
 from vqclip.runs.picture import generate, paint_picture, painting
 from vqclip.runs.plan import resolve
 from vqclip.settings import Delivery, Settings
@@ -132,6 +132,37 @@ def test_out_of_memory_keeps_the_picture_and_says_what_to_do(tiny_models, tmp_pa
     assert caught.value.exit_code == 7 and "--micro-batch" in str(caught.value.hint)
     (saved,) = tmp_path.glob("*.png")
     assert read_recipe(saved.read_bytes())["steps_done"] == 2
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory"), MemoryError()]
+)
+def test_memory_that_ends_while_parts_are_built_has_remedies(tiny_models, tmp_path, monkeypatch, error) -> None:
+    def full(*args: object, **more: object):
+        raise error
+
+    monkeypatch.setattr(room, "build_parts", full)
+    with pytest.raises(MemoryFullError) as caught:
+        paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=print)
+    assert "--size" in str(caught.value.hint) and not list(tmp_path.iterdir())
+    with pytest.raises(MemoryFullError):
+        generate("a castle", steps=1)
+
+
+def test_another_error_while_parts_are_built_stays_what_it_is(tiny_models, tmp_path, monkeypatch) -> None:
+    def broken(*args: object, **more: object):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(room, "build_parts", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=print)
+
+
+def test_the_sketch_of_a_very_wide_picture_stays_small() -> None:
+    assert sketch_grid((2, 1024), 16) == (16, 64)
+    assert sketch_grid((1024, 2), 16) == (64, 16)
+    assert sketch_grid((32, 32), 16) == (16, 16)
+    assert sketch_grid((32, 48), 16) == (16, 24)
 
 
 def test_a_bug_in_the_loop_is_not_called_out_of_memory(tiny_models, tmp_path, monkeypatch) -> None:

@@ -40,7 +40,7 @@ def test_the_promised_presets_are_found_by_name():
     assert load_preset("crowson").settings["cutout_method"] == "crops"
 
 
-def test_a_misspelt_preset_names_its_neighbor():
+def test_a_misspelled_preset_names_its_neighbor():
     with pytest.raises(UsageError, match="no preset 'drft'") as caught:
         load_preset("drft")
     assert caught.value.hint == "did you mean 'draft'?"

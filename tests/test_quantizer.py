@@ -44,7 +44,7 @@ def test_the_gradient_goes_straight_through():
     assert torch.equal(latent.grad, pull)
 
 
-def test_the_gradient_of_a_unit_codebook_goes_through_the_normalisation():
+def test_the_gradient_of_a_unit_codebook_goes_through_the_normalization():
     latent = torch.randn(1, 6, 2, 3, generator=rng(3), requires_grad=True)
     pull = torch.randn(1, 6, 2, 3, generator=rng(4))
     (make("unit")(latent)[0] * pull).sum().backward()

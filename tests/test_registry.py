@@ -76,7 +76,7 @@ def test_a_missing_model_is_answered_with_where_to_get_it_and_where_to_put_it(ho
     assert str(home / "imagenet-f16-16384.ckpt") in caught.value.hint
 
 
-def test_a_misspelt_name_gets_its_nearest_neighbour():
+def test_a_misspelled_name_gets_its_nearest_neighbor():
     with pytest.raises(ModelError, match="no model is called 'imagnet-f16-16384'") as caught:
         locate("imagnet-f16-16384", "vqgan")
     assert "imagenet-f16-16384" in caught.value.hint

@@ -12,18 +12,19 @@ import torch.nn.functional as F
 
 import vqclip
 from vqclip.configs import PriorConfig, VQGANConfig
+from vqclip.errors import UsageError
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
 from vqclip.runs import starter as room
 from vqclip.runs.starter import StarterRun, StarterTraining
 from vqclip.sinks.checkpoints import Checkpoint, last_checkpoint
-from vqclip.sinks.play import StopFlag, play
+from vqclip.sinks.play import Interrupted, StopFlag, play
 from vqclip.store import starter as home
 from vqclip.train.adversarial import AdversarialTraining
 from vqclip.train.clip import ClipTraining, contrastive
 from vqclip.train.codebook import LiveCodebook
 from vqclip.train.prior import PriorParts, PriorTraining, Sketches, train_prior
-from vqclip.train.scenes import scene_of
+from vqclip.train.scenes import render_scenes, scene_of
 from vqclip.train.truth import named, truth_table
 from vqclip.train.views import random_views
 from vqclip.train.vocabulary import Vocabulary
@@ -162,6 +163,39 @@ def test_a_finished_stage_is_not_trained_again(small_run) -> None:
     events = []
     small_run.train_clip(events.append)
     assert events == []
+
+
+@pytest.mark.parametrize("stage", ["clip", "vqgan", "painted", "prior"])
+def test_half_a_stage_is_not_packed_unless_a_smaller_share_is_asked_for(small_run, tmp_path, stage) -> None:
+    training = small_run.training
+    more = replace(training, **{stage: replace(getattr(training, stage), steps=40)})
+    with pytest.raises(UsageError, match=f"{stage}.*not finished: . of 40 steps") as caught:
+        StarterRun(small_run.folder, more).pack(tmp_path)
+    assert "--share" in str(caught.value.hint) and not list(tmp_path.iterdir())
+
+
+def test_a_signal_ends_the_rendering_of_scenes_and_leaves_no_half_file(tmp_path) -> None:
+    stop, seen = StopFlag(), []
+
+    def after_three() -> bool:
+        seen.append(len(list(tmp_path.iterdir())))
+        if len(seen) == 4:
+            stop.set(2)
+        return bool(stop)
+
+    path = tmp_path / "s.npy"
+    assert not render_scenes(9, 16, seed=1, path=path, stop=after_three)
+    assert len(seen) == 4 and not list(tmp_path.iterdir())
+    assert render_scenes(2, 16, seed=1, path=path) and path.exists()
+
+
+def test_a_stage_that_waits_for_scenes_stops_with_the_signals_exit_code(tmp_path) -> None:
+    stop = StopFlag()
+    stop.set(15)
+    run = StarterRun(tmp_path, StarterTraining(shards=1, shard=5), stop=stop)
+    with pytest.raises(Interrupted) as caught:
+        run.train_clip()
+    assert caught.value.exit_code == 143 and not list(tmp_path.iterdir())
 
 
 def test_a_shorter_training_is_shorter_everywhere() -> None:

@@ -11,7 +11,7 @@ class VQGANConfig:
     attention_levels lists the levels (0 = full resolution) whose blocks are followed by attention; the taming files
     give picture resolutions instead, which the reader translates. quantizer "l2" takes the nearest row, "gumbel" the
     nearest row of a Gumbel-VQ's embedding (its codes of an encoded picture come from a projection), "unit" the nearest
-    row after both sides are normalised to length one.
+    row after both sides are normalized to length one.
     Source: taming-transformers' ddconfig (Esser et al., 2021).
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The hint for a misspelt word: its nearest known neighbour, or the list when nothing is near."""
+    """The hint for a misspelled word: its nearest known neighbor, or the list when nothing is near."""
     names = sorted(known)
     near = difflib.get_close_matches(word.casefold(), names, n=1, cutoff=0.6)
     if near:

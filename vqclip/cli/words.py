@@ -1,4 +1,4 @@
-"""`vqclip words`: lists the words that the built-in starter model has learnt."""
+"""`vqclip words`: lists the words that the built-in starter model has learned."""
 
 from __future__ import annotations
 

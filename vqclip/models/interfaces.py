@@ -54,7 +54,7 @@ class Perceptor(Protocol):
         ...
 
     def embed_image(self, image: Tensor) -> Tensor:
-        """Images [B, 3, S, S] in [0, 1] -> embeddings [B, D] of length one. Normalises by its own mean and std."""
+        """Images [B, 3, S, S] in [0, 1] -> embeddings [B, D] of length one. Normalizes by its own mean and std."""
         ...
 
     def embed_text(self, texts: Sequence[str]) -> Tensor:

@@ -64,7 +64,7 @@ class FlowAttention(nn.Module):
 class Prior(nn.Module):
     """The velocity field of a rectified flow from noise to latents, given words.
 
-    `forward(noisy, time, text)`: noisy [B, C, h, w] of normalised latents, time [B] in [0, 1] (1 = clean),
+    `forward(noisy, time, text)`: noisy [B, C, h, w] of normalized latents, time [B] in [0, 1] (1 = clean),
     text [B, D] unit CLIP text embeddings, all zeros for "any picture" -> velocity [B, C, h, w].
     Source: rectified flow (Liu et al., 2022) with classifier-free guidance (Ho and Salimans, 2022).
     """

@@ -73,7 +73,7 @@ class Quantizer(nn.Module):
 
     @torch.no_grad()
     def chosen(self, encoded: Tensor) -> Tensor:
-        """Encoded picture [B, C, h, w] -> its codes [B, h, w]: the projection's favourites, or the nearest rows."""
+        """Encoded picture [B, C, h, w] -> its codes [B, h, w]: the projection's favorites, or the nearest rows."""
         if self.kind != "gumbel":
             return self.nearest(encoded)
         return self.proj(encoded.to(self.proj.weight.dtype)).argmax(1)
@@ -82,7 +82,7 @@ class Quantizer(nn.Module):
         """Latent [B, C, h, w] -> (nearest code vectors [B, C, h, w], codes [B, h, w]).
 
         The vectors are exactly rows of the codebook; their gradient goes straight through to the latent (in a "unit"
-        codebook through its normalisation).
+        codebook through its normalization).
         """
         codes = self.nearest(latent)
         latent = self._scaled(latent.float())

@@ -19,17 +19,17 @@ def brighten(amount: Tensor) -> Tensor:
 
 
 def contrast(factor: Tensor) -> Tensor:
-    """Spreads the values around middle grey. Shapes: factor [n] (1 = no change) -> [n, 4, 4]."""
+    """Spreads the values around middle gray. Shapes: factor [n] (1 = no change) -> [n, 4, 4]."""
     matrix = torch.diag_embed(torch.stack([factor, factor, factor, torch.ones_like(factor)], dim=-1))
     matrix[:, :3, 3] = (0.5 - 0.5 * factor)[:, None]
     return matrix
 
 
 def saturate(factor: Tensor) -> Tensor:
-    """Spreads the colors away from their own grey. Shapes: factor [n] (0 = grey, 1 = no change) -> [n, 4, 4]."""
+    """Spreads the colors away from their own gray. Shapes: factor [n] (0 = gray, 1 = no change) -> [n, 4, 4]."""
     matrix = torch.eye(4).repeat(len(factor), 1, 1)
-    grey = torch.tensor(LUMA).repeat(3, 1)
-    matrix[:, :3, :3] = torch.lerp(grey, torch.eye(3), factor[:, None, None])
+    gray = torch.tensor(LUMA).repeat(3, 1)
+    matrix[:, :3, :3] = torch.lerp(gray, torch.eye(3), factor[:, None, None])
     return matrix
 
 

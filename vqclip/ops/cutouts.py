@@ -77,7 +77,7 @@ def draw_cutouts(
 ) -> CutoutPlan:
     """Draws the random numbers of one look: pieces of size x size from pictures of height x width, one rng for each.
 
-    The same generators give the same plan on every device, and a picture's numbers do not depend on its neighbours
+    The same generators give the same plan on every device, and a picture's numbers do not depend on its neighbors
     (one generator may stand for several pictures; then they draw from it in turn).
     Order of the pieces of "views": views of the whole picture first, then crops from large to small.
     """

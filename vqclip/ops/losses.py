@@ -25,7 +25,7 @@ def prompt_loss(embeddings: Tensor, targets: Tensor, weights: Tensor, stops: Ten
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """How rough a picture is: the mean squared step between neighbouring pixels, across plus down.
+    """How rough a picture is: the mean squared step between neighboring pixels, across plus down.
 
     Shapes: image [B, 3, H, W] in [0, 1] -> [B].
     """

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def group_norm_inner(cells: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Normalises groups of channels: the same numbers as torch's group norm, for another layout.
+    """Normalizes groups of channels: the same numbers as torch's group norm, for another layout.
 
     On a CPU torch's own backward for this layout costs more than all convolutions of a small decoder together. Here
     forward and backward are one multiply and add for each channel, with moments taken in float32.

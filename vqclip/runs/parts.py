@@ -195,6 +195,16 @@ def _start(settings: Settings, vqgan: VQGAN, grid: tuple[int, int], device: torc
     return from_image(vqgan, image.to(device))
 
 
+def sketch_grid(grid: tuple[int, int], trained: int) -> tuple[int, int]:
+    """The grid (rows, columns) of a prior's sketch: the short side as trained, the long one at most four times it.
+
+    A longer picture gets a stretched sketch: a prior has never seen one, and its size would have no bound.
+    """
+    scale = trained / min(grid)
+    rows, columns = (min(4 * trained, max(4, round(side * scale / 4) * 4)) for side in grid)
+    return rows, columns
+
+
 def _sketch(
     settings: Settings, vqgan: VQGAN, grid: tuple[int, int], rng: torch.Generator, device: torch.device
 ) -> Tensor:
@@ -207,8 +217,7 @@ def _sketch(
         rows = clip.embed_text([prompt.text for prompt in wanted])
         pull = torch.tensor([[prompt.weight] for prompt in wanted], device=device)
         text = F.normalize((rows * pull).sum(0, keepdim=True), dim=-1)
-    scale = prior.config.grid / min(grid)
-    small = (max(4, round(grid[0] * scale / 4) * 4), max(4, round(grid[1] * scale / 4) * 4))
+    small = sketch_grid(grid, prior.config.grid)
     channels = vqgan.codebook.shape[1]
     latent = from_prior(lambda noise: prior.sample(text, noise.to(device)), channels, small, [rng])
     if small == grid:

@@ -19,7 +19,7 @@ from vqclip.models.perceptual import TowerDistance, resnet_stages
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
 from vqclip.sinks.checkpoints import Checkpoint, last_checkpoint
-from vqclip.sinks.play import Sink, StopFlag, play
+from vqclip.sinks.play import Interrupted, Sink, StopFlag, play
 from vqclip.starter.captions import words
 from vqclip.store.openclip import build_clip, make_tokenizer, write_clip
 from vqclip.store.priors import save_prior
@@ -86,7 +86,7 @@ class StarterRun:
         count = self.training.shard
         for number, path in enumerate(paths):
             if not path.exists():
-                render_scenes(count, SMALL_SIDE, seed=TRAINING_SEED, path=path, start=number * count)
+                self._render(path, count, SMALL_SIDE, number * count)
         return load_scenes(paths, seed=TRAINING_SEED)
 
     def train_clip(self, *sinks: Sink) -> None:
@@ -130,9 +130,8 @@ class StarterRun:
         recipe = {"training": asdict(self.training), "seed": TRAINING_SEED}
         clip = self._clip_parts()
         clip.load(self._finished("clip"))
-        painted = last_checkpoint(self.folder / "painted.state")
-        if painted is not None:
-            clip.averaged.load_state_dict(painted[1]["averaged"])
+        if (self.folder / "painted.state").exists():
+            clip.averaged.load_state_dict(self._finished("painted")["averaged"])
         else:
             self._settle(clip.averaged)
         known = sorted({word for group in words().values() for word in group})
@@ -168,11 +167,24 @@ class StarterRun:
             parts.load(kept[1])
         play(loop(kept[0] if kept else 0), Checkpoint(path, parts.state, every=every), *sinks, stop=self.stop)
 
+    def _render(self, path: Path, count: int, side: int, start: int) -> None:
+        """Renders a file of scenes. Raises: Interrupted if a signal came meanwhile, for no stage can go on then."""
+        stop = self.stop
+        if not render_scenes(count, side, seed=TRAINING_SEED, path=path, start=start, stop=lambda: bool(stop)):
+            assert stop is not None and stop.signal is not None
+            raise Interrupted(stop.signal)
+
     def _finished(self, name: str) -> dict[str, Any]:
         kept = last_checkpoint(self.folder / f"{name}.state")
         if kept is None:
             raise UsageError(
                 f"the stage {name!r} has not been trained in {self.folder}", hint="stages build on each other"
+            )
+        done, wanted = kept[0], getattr(self.training, name).steps
+        if done < wanted:
+            raise UsageError(
+                f"the stage {name!r} in {self.folder} is not finished: {done} of {wanted} steps",
+                hint=f"go on with --stage {name}, or take what there is with a smaller --share",
             )
         return kept[1]
 
@@ -203,7 +215,7 @@ class StarterRun:
         path = self.folder / f"s{LARGE_SIDE}-0.npy"
         if not path.exists():
             after = self.training.shards * self.training.shard
-            render_scenes(self.training.large, LARGE_SIDE, seed=TRAINING_SEED, path=path, start=after)
+            self._render(path, self.training.large, LARGE_SIDE, after)
         self.scenes()
         sources = [np.load(p, mmap_mode="r") for p in (self.folder / f"s{SMALL_SIDE}-0.npy", path)]
         training = self.training.vqgan

@@ -75,8 +75,8 @@ class AdversarialParts:
         self.clip.model.eval().requires_grad_(False)
         self.clip.model.visual.requires_grad_(True)
         self.averaged = copy.deepcopy(self.clip.model).requires_grad_(False)
-        learnt = [*self.clip.model.visual.parameters(), *self.clip.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(learnt, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
+        learned = [*self.clip.model.visual.parameters(), *self.clip.heads.parameters()]
+        self.optimizer = torch.optim.AdamW(learned, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint needs, but for the buffer, which fills itself again."""

@@ -10,7 +10,7 @@ from torch import nn
 def update_average(averaged: nn.Module, model: nn.Module, decay: float) -> None:
     """Moves the averaged weights towards the model's by a share of 1 - decay.
 
-    Buffers are copied, and so are weights that are not learnt by gradients: a codebook keeps itself.
+    Buffers are copied, and so are weights that are not learned by gradients: a codebook keeps itself.
     """
     for mean, now in zip(averaged.parameters(), model.parameters(), strict=True):
         mean.lerp_(now, 1 - decay if now.requires_grad else 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,15 +41,24 @@ def scene_of(seed: int, index: int) -> tuple[Scene, list[str], np.random.Generat
     return scene, [caption(scene, rng) for _ in range(CAPTIONS_EACH)], rng
 
 
-def render_scenes(count: int, size: int, *, seed: int, path: Path, start: int = 0) -> None:
-    """Renders scenes number start .. start + count of a seed to a .npy file, uint8 [count, size, size, 3]."""
+def render_scenes(
+    count: int, size: int, *, seed: int, path: Path, start: int = 0, stop: Callable[[], bool] | None = None
+) -> bool:
+    """Renders scenes number start .. start + count of a seed to a .npy file, uint8 [count, size, size, 3].
+
+    stop is asked before each scene; once it says yes nothing is left behind. Gives whether the file was finished.
+    """
     partial = path.with_suffix(".part")
     images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=(count, size, size, 3))
     for i in range(count):
+        if stop is not None and stop():
+            partial.unlink()
+            return False
         scene, _, rng = scene_of(seed, start + i)
         images[i] = render(scene, size, rng)
     images.flush()
     partial.replace(path)
+    return True
 
 
 def load_scenes(paths: Sequence[Path], *, seed: int, start: int = 0) -> SceneSet:
