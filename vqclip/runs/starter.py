@@ -126,12 +126,14 @@ class StarterRun:
         self._drive("prior", parts, lambda start: train_prior(parts, sketches, self.training.prior, start=start), sinks)
 
     def pack(self, folder: Path) -> list[Path]:
-        """Writes the three files that the package ships, in half precision."""
+        """Writes the three files that the package ships, in half precision. Raises: UsageError for half a stage."""
+        painted = ("painted",) if (self.folder / "painted.state").exists() else ()
+        done = {name: self._finished(name) for name in ("clip", "vqgan", "prior", *painted)}
         recipe = {"training": asdict(self.training), "seed": TRAINING_SEED}
         clip = self._clip_parts()
-        clip.load(self._finished("clip"))
-        if (self.folder / "painted.state").exists():
-            clip.averaged.load_state_dict(self._finished("painted")["averaged"])
+        clip.load(done["clip"])
+        if painted:
+            clip.averaged.load_state_dict(done["painted"]["averaged"])
         else:
             self._settle(clip.averaged)
         known = sorted({word for group in words().values() for word in group})
@@ -149,7 +151,7 @@ class StarterRun:
             save_vqgan(self.vqgan(), folder / "vqgan.safetensors", recipe, dtype=torch.float16),
         ]
         prior = Prior(PRIOR_CONFIG)
-        prior.load_state_dict(self._finished("prior")["averaged"])
+        prior.load_state_dict(done["prior"]["averaged"])
         return [*files, save_prior(prior, folder / "prior.safetensors", recipe, dtype=torch.float16)]
 
     def vqgan(self) -> VQGAN:
