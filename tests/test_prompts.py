@@ -111,7 +111,7 @@ def test_what_was_read_can_be_written_and_read_again(text: str):
     st.lists(
         st.builds(
             Prompt,
-            _texts().map(lambda t: repair(t).replace("\ue000", "").replace("\ue001", "").strip()).filter(bool),
+            _texts().map(lambda t: repair(t.replace("\ue000", "").replace("\ue001", "")).strip()).filter(bool),
             st.floats(allow_nan=False, allow_infinity=False),
             st.floats(allow_nan=False, allow_infinity=False) | st.just(-math.inf),
         ),
