@@ -16,6 +16,7 @@ from vqclip.errors import UsageError
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
 from vqclip.runs import starter as room
+from vqclip.runs.adopt import adopt_shipped
 from vqclip.runs.starter import StarterRun, StarterTraining
 from vqclip.sinks.checkpoints import Checkpoint, last_checkpoint
 from vqclip.sinks.play import Interrupted, StopFlag, play
@@ -202,3 +203,17 @@ def test_a_shorter_training_is_shorter_everywhere() -> None:
     short = room.shorter(StarterTraining(), 0.01)
     assert short.clip.steps == round(StarterTraining().clip.steps * 0.01)
     assert replace(short, clip=StarterTraining().clip).prior.steps < StarterTraining().prior.steps
+
+
+def test_a_training_can_begin_where_the_shipped_weights_end(tmp_path) -> None:
+    run = StarterRun(tmp_path, StarterTraining())
+    assert [path.name for path in adopt_shipped(run)] == ["clip.state", "vqgan.state", "prior.state"]
+    assert adopt_shipped(run) == []
+    ours, shipped = run.vqgan(), vqclip.load_vqgan("starter")
+    assert torch.equal(ours.codebook, shipped.codebook)
+    tower = run.clip_parts()
+    tower.load(last_checkpoint(tmp_path / "clip.state")[1])
+    tower.averaged.eval()
+    with torch.no_grad():
+        said = torch.nn.functional.normalize(tower.averaged.encode_text(tower.text_rows(["a castle in fog"])), dim=-1)
+    assert torch.allclose(said, vqclip.load_clip("starter").embed_text(["a castle in fog"]), atol=1e-4)

@@ -9,7 +9,7 @@ import typer
 
 from vqclip.cli import say
 
-Stage = Literal["all", "clip", "vqgan", "painted", "prior", "pack"]
+Stage = Literal["all", "adopt", "clip", "vqgan", "painted", "prior", "pack"]
 ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
 
 
@@ -32,7 +32,12 @@ def starter(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where scenes and checkpoints are kept; a training goes on from there.")
     ] = Path("work/starter"),
-    stage: Annotated[Stage, typer.Option("--stage", help="One stage alone, or all that are not finished.")] = "all",
+    stage: Annotated[
+        Stage,
+        typer.Option(
+            "--stage", help="One stage alone, or all that are not finished; adopt begins where the shipped weights end."
+        ),
+    ] = "all",
     out: Annotated[Path, typer.Option("--out", help="Where `pack` writes the three weight files.")] = Path("starter"),
     share: Annotated[
         float, typer.Option("--share", min=0.0001, max=1.0, help="Cut every stage to this share, to try it out.")
@@ -45,6 +50,7 @@ def starter(
     share_cores()
     import torch
 
+    from vqclip.runs.adopt import adopt_shipped
     from vqclip.runs.starter import StarterRun, StarterTraining, shorter
     from vqclip.sinks.play import signals
     from vqclip.sinks.training import TrainingLines
@@ -60,7 +66,10 @@ def starter(
             "prior": run.train_prior,
         }
         for name in ORDER if stage == "all" else (stage,):
-            if name == "pack" and not stop:
+            if name == "adopt":
+                for path in adopt_shipped(run):
+                    say.result(str(path))
+            elif name == "pack" and not stop:
                 out.mkdir(parents=True, exist_ok=True)
                 for path in run.pack(out):
                     say.result(str(path))

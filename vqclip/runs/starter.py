@@ -68,7 +68,7 @@ class StarterTraining:
     sketched: int = 12000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
     vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=400))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=900))
     prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=2200, learning_rate=2e-3, average=0.997))
 
 
@@ -91,12 +91,12 @@ class StarterRun:
 
     def train_clip(self, *sinks: Sink) -> None:
         """The first stage: a CLIP that tells scenes apart."""
-        parts, data = self._clip_parts(), self.scenes()
+        parts, data = self.clip_parts(), self.scenes()
         self._drive("clip", parts, lambda start: train_clip(parts, data, self.training.clip, start=start), sinks)
 
     def train_vqgan(self, *sinks: Sink) -> None:
         """The second stage: a VQGAN, judged by the CLIP's early layers too."""
-        clip = self._clip_parts()
+        clip = self.clip_parts()
         clip.load(self._finished("clip"))
         self._settle(clip.averaged)
         distance = TowerDistance(resnet_stages(clip.averaged.visual))
@@ -106,7 +106,7 @@ class StarterRun:
 
     def train_against_painted(self, *sinks: Sink) -> None:
         """The third stage: the CLIP's picture tower learns what painted pictures lack."""
-        clip = self._clip_parts()
+        clip = self.clip_parts()
         clip.load(self._finished("clip"))
         clip.model.load_state_dict(clip.averaged.state_dict())
         self._settle(clip.model)
@@ -130,7 +130,7 @@ class StarterRun:
         painted = ("painted",) if (self.folder / "painted.state").exists() else ()
         done = {name: self._finished(name) for name in ("clip", "vqgan", "prior", *painted)}
         recipe = {"training": asdict(self.training), "seed": TRAINING_SEED}
-        clip = self._clip_parts()
+        clip = self.clip_parts()
         clip.load(done["clip"])
         if painted:
             clip.averaged.load_state_dict(done["painted"]["averaged"])
@@ -190,7 +190,8 @@ class StarterRun:
             )
         return kept[1]
 
-    def _clip_parts(self) -> ClipParts:
+    def clip_parts(self) -> ClipParts:
+        """A CLIP with fresh weights over the starter's own words, and what its training needs."""
         tokenize = make_tokenizer(CONTEXT)
         known = sorted({word for group in words().values() for word in group})
         vocabulary = Vocabulary.of_words([*known, ", "], tokenize)
@@ -232,7 +233,7 @@ class StarterRun:
     @torch.no_grad()
     def _sketches(self) -> Sketches:
         """The codes of scenes and the embeddings of all their captions, made once and kept in memory."""
-        data, vqgan, clip = self.scenes(), self.vqgan().cast(torch.bfloat16), self._clip_parts()
+        data, vqgan, clip = self.scenes(), self.vqgan().cast(torch.bfloat16), self.clip_parts()
         clip.load(self._finished("clip"))
         count = min(self.training.sketched, len(data))
         batches = np.array_split(np.arange(count), max(1, count // 4))  # larger ones wait for memory
