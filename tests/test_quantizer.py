@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vqclip.models.quantizer import Quantizer
+from vqclip.models.quantizer import Quantizer, codebook
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -11,7 +11,7 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def make(kind: str, codes: int = 50, channels: int = 6) -> Quantizer:
-    quantizer = Quantizer(kind, codes, channels)
+    quantizer = codebook(kind, codes, channels)
     with torch.no_grad():
         quantizer.weight.copy_(torch.randn(codes, channels, generator=rng()))
     return quantizer
@@ -80,8 +80,8 @@ def test_a_search_in_pieces_finds_the_same_codes(monkeypatch):
 def test_a_gumbel_codebook_reads_pictures_by_its_projection_but_free_latents_by_distance():
     quantizer = make("gumbel")
     latent = torch.randn(1, 6, 4, 4, generator=rng(7))
-    assert torch.equal(quantizer.chosen(latent), quantizer.proj(latent).argmax(1))
-    assert not torch.equal(quantizer.chosen(latent), quantizer.nearest(latent))
+    assert torch.equal(quantizer.read(latent)[1], quantizer.proj(latent).argmax(1))
+    assert not torch.equal(quantizer.read(latent)[1], quantizer.nearest(latent))
     assert set(quantizer.state_dict()) == {"embed.weight", "proj.weight", "proj.bias"}
 
 

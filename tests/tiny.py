@@ -23,7 +23,7 @@ class TinyDecoder(nn.Module):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.table = Quantizer("l2", 16, 6)
+            self.table = Quantizer(16, 6)
             nn.init.normal_(self.table.weight)
             self.up = nn.ConvTranspose2d(6, 8, 4, 4)
             self.out = nn.Conv2d(8, 3, 3, padding=1)
@@ -33,6 +33,9 @@ class TinyDecoder(nn.Module):
     @property
     def codebook(self) -> Tensor:
         return self.table.rows
+
+    def latent_range(self) -> tuple[Tensor, Tensor]:
+        return self.table.reach()
 
     def quantize(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         return self.table(latent)

@@ -31,10 +31,10 @@ class Canvas:
     Each picture is a parameter of its own with its own moments and counters, so that it moves as it would alone.
     """
 
-    def __init__(self, state: State, course: Course, codebook: Tensor) -> None:
-        self._low, self._high = (side[None, :, None, None] for side in codebook.float().aminmax(dim=0))
+    def __init__(self, state: State, course: Course, reach: tuple[Tensor, Tensor]) -> None:
+        self._low, self._high = (side.float()[None, :, None, None] for side in reach)
         self._course = course
-        start = state["latent"].to(codebook.device, torch.float32)
+        start = state["latent"].to(self._low.device, torch.float32)
         self._parts = [part.clone().requires_grad_() for part in start.split(1)]
         self._optimizer = make_optimizer(course.optimizer, self._parts)
         if "optimizer" in state:
@@ -60,7 +60,7 @@ class Canvas:
         return torch.where(weight > 0, self._average / weight, self.latent)
 
     def move(self, gradient: Tensor, sound: Tensor, rate: float) -> None:
-        """One step down the gradient, back into the codebook's range; a picture whose step is not sound stays.
+        """One step down the gradient, back into the latent's range; a picture whose step is not sound stays.
 
         Nothing waits for the device: a step that went bad is taken back there, in latent, moments, counters and
         average, and counted.

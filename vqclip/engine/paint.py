@@ -47,9 +47,9 @@ def paint(
     device, and nothing random is drawn but from streams named by seed and step.
     Shapes: events carry image [B, 3, H, W] and latent [B, C, h, w] for the B pictures of the state.
     """
-    device = decoder.codebook.device
+    device = decoder.latent_range()[0].device
     with _own_modes(device):
-        canvas = Canvas(state, course, decoder.codebook)
+        canvas = Canvas(state, course, decoder.latent_range())
     see = partial(_see, decoder, looks, cutouts=cutouts, extras=extras, micro_batch=course.micro_batch)
     last = first + course.steps
     while canvas.step < last:

@@ -17,9 +17,8 @@ class ImageDecoder(Protocol):
         """Pixels per latent cell."""
         ...
 
-    @property
-    def codebook(self) -> Tensor:
-        """All code vectors [N, C], in the space that `quantize` answers in."""
+    def latent_range(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value that a latent's channels can sensibly have: ([C], [C])."""
         ...
 
     def quantize(self, latent: Tensor) -> tuple[Tensor, Tensor]:

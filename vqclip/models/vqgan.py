@@ -7,28 +7,31 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from vqclip.configs import VQGANConfig
+from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig
 from vqclip.errors import ModelError
-from vqclip.models.blocks import Decoder, Encoder
-from vqclip.models.quantizer import Quantizer
+from vqclip.models.coders import Decoder, Encoder
+from vqclip.models.quantizer import codebook_of
+from vqclip.models.vit import ViTDecoder, ViTEncoder
 
 
 class VQGAN(nn.Module):
-    """A taming-style VQGAN with taming's weight names. Its latents and pictures are float32, whatever it computes in.
+    """A VQGAN of any family, under taming's weight names where it is made of convolutions.
 
-    Without an encoder it decodes and quantizes, but cannot read pictures.
+    Its latents and pictures are float32, whatever it computes in. Without an encoder it decodes and quantizes, but
+    cannot read pictures.
     Source: taming-transformers' VQModel and GumbelVQ (Esser et al., 2021).
     """
 
-    def __init__(self, config: VQGANConfig, *, encoder: bool = True) -> None:
+    def __init__(self, config: AnyVQGANConfig, *, encoder: bool = True) -> None:
         super().__init__()
         self.config = config
+        made_of_tokens = isinstance(config, ViTVQGANConfig)
         if encoder:
-            self.encoder = Encoder(config)
-            self.quant_conv = nn.Conv2d(config.latent_channels, config.embedding_channels, 1)
-        self.quantize = Quantizer(config.quantizer, config.codes, config.embedding_channels, config.latent_channels)
-        self.post_quant_conv = nn.Conv2d(config.embedding_channels, config.latent_channels, 1)
-        self.decoder = Decoder(config)
+            self.encoder = ViTEncoder(config) if made_of_tokens else Encoder(config)
+            self.quant_conv = _around(config.encoded_channels, config.embedding_channels, config.quant_kernel)
+        self.quantize = codebook_of(config)
+        self.post_quant_conv = _around(config.embedding_channels, config.decoded_channels, config.quant_kernel)
+        self.decoder = ViTDecoder(config) if made_of_tokens else Decoder(config)
 
     @property
     def stride(self) -> int:
@@ -43,7 +46,7 @@ class VQGAN(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The number format the decoder computes in."""
-        return self.decoder.conv_in.weight.dtype
+        return next(self.decoder.parameters()).dtype
 
     @property
     def can_encode(self) -> bool:
@@ -51,9 +54,8 @@ class VQGAN(nn.Module):
         return hasattr(self, "encoder")
 
     def latent_range(self) -> tuple[Tensor, Tensor]:
-        """The smallest and the largest value of each channel in the codebook: ([C], [C])."""
-        rows = self.codebook
-        return rows.amin(0), rows.amax(0)
+        """The smallest and the largest value that a latent's channels can sensibly have: ([C], [C])."""
+        return self.quantize.reach()
 
     def encode(self, image: Tensor) -> Tensor:
         """Image [B, 3, H, W] in [0, 1], sides multiples of the stride -> latent [B, C, h, w] before quantizing.
@@ -64,22 +66,23 @@ class VQGAN(nn.Module):
             raise ModelError("this VQGAN was loaded without its encoder, so it cannot read pictures")
         if image.shape[-2] % self.stride or image.shape[-1] % self.stride:
             raise ValueError(f"the sides of {tuple(image.shape)} are no multiples of the stride {self.stride}")
-        encoded = self.encoder((image * 2 - 1).to(self.quant_conv.weight.dtype))
+        ranged = image * 2 - 1 if self.config.picture_range == "signed" else image
+        encoded = self.encoder(ranged.to(self.dtype))
         return self.quant_conv(encoded).float()
 
     def tokenize(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Image [B, 3, H, W] in [0, 1] -> (its code vectors [B, C, h, w], codes [B, h, w]).
+        """Image [B, 3, H, W] in [0, 1] -> (its code vectors [B, C, h, w], codes [B, h, w], or [B, L] of many scales).
 
         The right start for painting over a picture with any codebook: a Gumbel one chooses by its projection, whose
         space is not the codebook's. Raises: as `encode`.
         """
-        codes = self.quantize.chosen(self.encode(image))
-        return self.quantize.lookup(codes), codes
+        return self.quantize.read(self.encode(image))
 
     def decode(self, quantized: Tensor) -> Tensor:
         """Quantized latent [B, C, h, w] -> image [B, 3, h*stride, w*stride], nominally in [0, 1], not clamped."""
-        image = self.decoder(self.post_quant_conv(quantized.to(self.dtype)))
-        return (image.float() + 1) / 2
+        latent = quantized.to(self.dtype)
+        image = self.decoder(self.post_quant_conv(latent), latent).float()
+        return (image + 1) / 2 if self.config.picture_range == "signed" else image
 
     def fuse(self) -> Self:
         """Readies the model for painting: no weight learns, the upsampling is fused, the codebook's norms are stored.
@@ -97,3 +100,8 @@ class VQGAN(nn.Module):
             if name != "quantize":
                 part.to(dtype)
         return self
+
+
+def _around(channels_in: int, channels_out: int, kernel: int) -> nn.Module:
+    """The convolution before or after the codebook; a kernel of 0 means that there is none."""
+    return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2) if kernel else nn.Identity()
