@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 
 from vqclip.errors import ModelError
 from vqclip.store.checkpoint import read_header, read_weights, require_finite
-from vqclip.store.documents import checked_config, read_yaml
+from vqclip.store.documents import read_yaml
 from vqclip.store.lookalikes import looks_like
+from vqclip.store.shapes import checked_config
 from vqclip.store.vqgans import load_vqgan, save_vqgan
 
 FORMATS = Path(__file__).parent / "goldens" / "formats"
@@ -335,7 +336,7 @@ def test_a_file_of_another_family_is_called_by_its_name(tmp_path):
     ]:
         assert kind in looks_like(names)
         torch.save({name: torch.zeros(2) for name in names}, tmp_path / "other.ckpt")
-        with pytest.raises(ModelError, match="is no VQGAN of the taming family: it looks like"):
+        with pytest.raises(ModelError, match="is no VQGAN of a known family: it looks like"):
             load_vqgan(tmp_path / "other.ckpt")
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-
 CodebookKind = Literal["l2", "gumbel", "unit", "inner", "sign", "residual"]
 PictureRange = Literal["signed", "unit"]
 

@@ -75,7 +75,7 @@ class ResidualBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves both sides by a strided convolution, padded on the right and bottom only, as taming's is, or all around."""
+    """Halves both sides by a strided convolution, padded right and below only, as taming's is, or all around."""
 
     def __init__(self, channels: int, *, all_around: bool = False) -> None:
         super().__init__()

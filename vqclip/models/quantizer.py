@@ -1,4 +1,4 @@
-"""The codebooks: one class for each kind, all answering alike, from a free latent to code vectors and back to gradients."""
+"""The codebooks: one class for each kind, all answering alike, from a free latent to code vectors."""
 
 from __future__ import annotations
 

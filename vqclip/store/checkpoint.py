@@ -1,4 +1,4 @@
-"""Any weight file, read safely into plain tensors: safetensors, and pickles through `pickles`."""
+"""Any weight file, read safely into plain tensors: safetensors, pickles through `pickles`, msgpack through `flax`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqclip.errors import ModelError
+from vqclip.store.flax import read_flax
 from vqclip.store.pickles import read_pickled
 
-Container = Literal["safetensors", "zip", "pickle"]
+Container = Literal["safetensors", "zip", "pickle", "msgpack"]
 
 OWN_HEADER = "vqclip"
 MOST_HEADER_BYTES = 4 * 2**20
@@ -32,7 +33,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     container = sniff(path)
     if container == "safetensors":
         return _read_safetensors(path)
-    tensors = _unwrap(read_pickled(path, zipped=container == "zip"))
+    document = read_flax(path) if container == "msgpack" else read_pickled(path, zipped=container == "zip")
+    tensors = _unwrap(document)
     if not tensors:
         raise ModelError(f"{path.name} holds no weights")
     for name, tensor in tensors.items():
@@ -90,6 +92,8 @@ def sniff(path: Path) -> Container:
         return "zip"
     if start[0] == 0x80:
         return "pickle"
+    if 0x81 <= start[0] <= 0x8F or start[0] in (0xDE, 0xDF):
+        return "msgpack"
     raise ModelError(f"{path.name} is not a weight file ({size:,} bytes of something else)")
 
 

@@ -1,77 +1,47 @@
-"""Reads and writes taming-transformers' checkpoints: VQModel, GumbelVQ, and the first stage inside Net2Net files."""
+"""Reads and writes taming-transformers' checkpoints: VQModel, GumbelVQ, LDM's and IBQ's, alone or in a larger model."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import yaml
 from torch import Tensor
 
-from vqclip.configs import VQGANConfig
+from vqclip.configs import AnyVQGANConfig, VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vqgan import VQGAN
-from vqclip.store.checkpoint import strip_prefix
-from vqclip.store.documents import LARGEST_MULTIPLIER, MOST_LEVELS, checked_config, whole, wholes
-from vqclip.store.lookalikes import looks_like
+from vqclip.store.documents import LARGEST_MULTIPLIER, whole, wholes
+from vqclip.store.keymaps import kept_parts
 from vqclip.store.publish import published
+from vqclip.store.shapes import checked_config, infer_config, require_same
 
-_PREFIXES = ("first_stage_model.", "")
-_PARTS = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
-_NO_MATTER = re.compile(r"quantize\.(used|codebook_used|embedding\.(cluster_size|embed_avg|initted)|cluster_size)$")
 _LARGEST_RESOLUTION = 4096
+_AVERAGED_CODEBOOK = "model_ema.quantizeembeddingweight"
 
 
 def read_taming(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any] | None, label: str
 ) -> tuple[VQGANConfig, dict[str, Tensor]]:
-    """Finds the VQGAN in a taming file: its shape, and its weights under their plain names.
+    """A VQGAN of the taming line: its shape, and its weights under their plain names.
 
-    The shape comes from the weights themselves; the yaml document, if there is one, must agree with it. Discriminator,
-    perceptual network, optimizer and the transformer's weights are left behind. Raises: ModelError saying what the
-    file looks like instead, or where the two disagree.
+    The shape comes from the weights themselves; the yaml document, if there is one, must agree with it. What no weight
+    tells is whether codes are compared by distance (taming, LDM) or by inner product (IBQ): the yaml's target says it,
+    and without one a file that also averaged its codebook is an IBQ. Discriminator, perceptual network, optimizer and
+    a transformer's weights are left behind. Raises: ModelError if weights and yaml disagree.
     """
-    plain = next((found for prefix in _PREFIXES if _is_taming(found := strip_prefix(tensors, prefix))), None)
-    if plain is None:
-        raise ModelError(f"{label} is no VQGAN of the taming family: it looks like {looks_like(tensors)}")
-    weights = {name: t for name, t in plain.items() if name.startswith(_PARTS) and not _NO_MATTER.match(name)}
+    weights = kept_parts(tensors)
     config = infer_config(weights, label)
-    if document is not None:
-        _require_same(config, document, label)
+    described = None if document is None else config_from_yaml(document, f"the yaml of {label}")
+    inner = _AVERAGED_CODEBOOK in tensors if described is None else described.quantizer == "inner"
+    if inner and config.quantizer == "l2":
+        config = replace(config, quantizer="inner")
+    if described is not None:
+        require_same(config, {name: getattr(described, name) for name in _names()[0]}, label, "yaml")
     return config, weights
-
-
-def infer_config(weights: Mapping[str, Tensor], label: str) -> VQGANConfig:
-    """The shape of a VQGAN from its weights under taming's names. Raises: ModelError if they make no sense."""
-    gumbel = "quantize.embed.weight" in weights
-    table = _shape(weights, "quantize.embed.weight" if gumbel else "quantize.embedding.weight", label, 2)
-    levels = _count(weights, "decoder.up.{}.block.0.conv1.weight", MOST_LEVELS)
-    widths = [_shape(weights, f"decoder.up.{level}.block.0.conv1.weight", label, 4)[0] for level in range(levels)]
-    channels = math.gcd(*widths)
-    if "encoder.conv_in.weight" in weights:
-        channels = _shape(weights, "encoder.conv_in.weight", label, 4)[0]
-    if not channels or any(width % channels for width in widths):
-        raise ModelError(f"{label}: its levels have {widths} channels, which are no multiples of {channels}")
-    values = {
-        "channels": channels,
-        "multipliers": [width // channels for width in widths],
-        "blocks": _count(weights, "decoder.up.0.block.{}.conv1.weight", 17) - 1,
-        "attention_levels": [n for n in range(levels) if f"decoder.up.{n}.attn.0.norm.weight" in weights],
-        "middle_attention": "decoder.mid.attn_1.norm.weight" in weights,
-        "latent_channels": _shape(weights, "decoder.conv_in.weight", label, 4)[1],
-        "embedding_channels": table[1],
-        "codes": table[0],
-        "quantizer": "gumbel" if gumbel else "l2",
-        "out_channels": _shape(weights, "decoder.conv_out.weight", label, 4)[0],
-    }
-    if "encoder.conv_in.weight" in weights:
-        values["in_channels"] = _shape(weights, "encoder.conv_in.weight", label, 4)[1]
-    return checked_config(values, label)
 
 
 def config_from_yaml(document: Mapping[str, Any], label: str) -> VQGANConfig:
@@ -101,7 +71,7 @@ def config_from_yaml(document: Mapping[str, Any], label: str) -> VQGANConfig:
         "latent_channels": shape.get("z_channels"),
         "embedding_channels": params.get("embed_dim"),
         "codes": params.get("n_embed"),
-        "quantizer": "gumbel" if "gumbel" in str(model.get("target", "")).lower() else "l2",
+        "quantizer": _kind(str(model.get("target", ""))),
         "in_channels": shape.get("in_channels", 3),
         "out_channels": shape.get("out_ch", 3),
     }
@@ -117,7 +87,7 @@ def export_taming(model: VQGAN, ckpt_path: str | Path) -> tuple[Path, Path]:
     config, path = model.config, Path(ckpt_path)
     if not model.can_encode:
         raise ModelError("a model without its encoder cannot be exported: taming expects one")
-    if not config.middle_attention or any(config.channels * factor % 32 for factor in config.multipliers):
+    if not _is_plain(config) or not config.middle_attention or any(width % 32 for width in config.decoder.widths):
         raise ModelError("taming cannot express this model: it wants attention in the middle and channels in 32s")
     state = {name: tensor.detach().float().cpu().contiguous() for name, tensor in model.state_dict().items()}
     if config.quantizer == "unit":
@@ -159,30 +129,21 @@ def _yaml_of(config: VQGANConfig) -> dict[str, Any]:
     return {"model": {"base_learning_rate": 4.5e-6, "target": f"taming.models.vqgan.{target}", "params": params}}
 
 
-def _is_taming(tensors: Mapping[str, Tensor]) -> bool:
-    tables = ("quantize.embedding.weight", "quantize.embed.weight")
-    return "decoder.up.0.block.0.conv1.weight" in tensors and any(name in tensors for name in tables)
+def _kind(target: str) -> str:
+    """The kind of codebook behind the name of a class, which is never imported."""
+    name = target.lower()
+    return "gumbel" if "gumbel" in name else "inner" if "ibq" in name else "l2"
 
 
-def _require_same(config: VQGANConfig, document: Mapping[str, Any], label: str) -> None:
-    described = config_from_yaml(document, f"the yaml of {label}")
-    for field in fields(VQGANConfig):
-        here, there = getattr(config, field.name), getattr(described, field.name)
-        if here != there:
-            raise ModelError(
-                f"{label} and its yaml do not belong together: {field.name} is {here} here, but {there} in the yaml",
-                hint="name the right yaml, or none: the weights alone are enough",
-            )
+def _is_plain(config: AnyVQGANConfig) -> TypeGuard[VQGANConfig]:
+    """Whether taming's own yaml has words for all of a config."""
+    if not isinstance(config, VQGANConfig) or config.quantizer not in ("l2", "gumbel", "unit"):
+        return False
+    return all(getattr(config, name) == getattr(VQGANConfig(), name) for name in _names()[1])
 
 
-def _shape(weights: Mapping[str, Tensor], name: str, label: str, sides: int) -> tuple[int, ...]:
-    if name not in weights:
-        raise ModelError(f"{label} is not whole: {name} is missing")
-    shape = tuple(weights[name].shape)
-    if len(shape) != sides or 0 in shape:
-        raise ModelError(f"{label}: {name} has the shape {shape}")
-    return shape
-
-
-def _count(weights: Mapping[str, Tensor], pattern: str, most: int) -> int:
-    return next((number for number in range(most) if pattern.format(number) not in weights), most)
+def _names() -> tuple[list[str], list[str]]:
+    """The fields that taming's yaml has words for, and the others."""
+    names = [field.name for field in fields(VQGANConfig)]
+    first = names.index("stem")
+    return names[:first], names[first:]

@@ -12,14 +12,16 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vqclip.configs import VQGANConfig
+from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import OWN_HEADER, read_header, read_weights, require_finite, some
-from vqclip.store.documents import checked_config, read_yaml
+from vqclip.store.documents import read_document
+from vqclip.store.families import recognize
 from vqclip.store.folder import digest, locate
 from vqclip.store.publish import published
-from vqclip.store.taming import export_taming, read_taming
+from vqclip.store.shapes import checked_config, checked_vit_config
+from vqclip.store.taming import export_taming
 
 __all__ = ["FORMAT", "build_vqgan", "digest", "export_taming", "load_vqgan", "save_vqgan"]
 
@@ -27,6 +29,7 @@ FORMAT = "vqclip-vqgan"
 SCHEMA = 1
 _YAML_NAMES = ("model.yaml", "config.yaml", "project.yaml")
 _ENCODER_PARTS = ("encoder.", "quant_conv.")
+_TOKENS = "transformer"
 
 
 def load_vqgan(
@@ -37,11 +40,12 @@ def load_vqgan(
     device: str | torch.device = "cpu",
     encoder: bool = True,
 ) -> VQGAN:
-    """Loads a VQGAN, frozen and ready to paint: a registered name, one of our own files, or a taming checkpoint.
+    """Loads a VQGAN, frozen and ready to paint: a registered name, one of our own files, or a foreign checkpoint.
 
-    config is a taming yaml; one beside the checkpoint (of the same name, or model.yaml, config.yaml) is found by
-    itself, and none is needed. encoder=False leaves the encoder on the disk. Its weights compute in `dtype`; latents
-    and pictures stay float32. Raises: ModelError saying what is wrong with the file, or where to get it.
+    Which family a file belongs to is told from the file. config is the yaml or json that came with it; one beside it
+    (of the same name, or model.yaml, config.yaml, config.json) is found by itself, and hardly any family needs it.
+    encoder=False leaves the encoder on the disk. Its weights compute in `dtype`; latents and pictures stay float32.
+    Raises: ModelError saying what is wrong with the file, or where to get it.
     """
     path = locate(name_or_path, "vqgan")
     header = read_header(path)
@@ -50,17 +54,26 @@ def load_vqgan(
             raise ModelError(f"{path.name} is no VQGAN but a {str(header.get('format'))[:40]!r} file")
         shape, weights = _own_config(header, path.name), read_weights(path)
     else:
-        beside = _yaml_beside(path) if config is None else Path(config)
-        document = read_yaml(beside) if beside else None
-        shape, weights = read_taming(read_weights(path), document, path.name)
-    model = build_vqgan(shape, weights, path.name, encoder=encoder)
+        family, tensors = recognize(read_weights(path), path.name)
+        described = _beside(path, family.document) if config is None else Path(config)
+        document = read_document(described) if described else None
+        shape, weights = family.read(tensors, document, path.name)
+    model = build_vqgan(shape, weights, path.name, encoder=encoder, dtype=dtype)
     return model.fuse().cast(dtype).to(device=device, memory_format=torch.channels_last)
 
 
-def build_vqgan(config: VQGANConfig, weights: Mapping[str, Tensor], label: str, *, encoder: bool = True) -> VQGAN:
-    """Makes the model from weights under taming's names, every one of which must be there, fit and be finite.
+def build_vqgan(
+    config: AnyVQGANConfig,
+    weights: Mapping[str, Tensor],
+    label: str,
+    *,
+    encoder: bool = True,
+    dtype: torch.dtype = torch.float32,
+) -> VQGAN:
+    """Makes the model from weights under the common names, every one of which must be there, fit and be finite.
 
-    Weights are copied to float32. With encoder=True and no encoder in the file the model has none. Raises: ModelError.
+    Weights are copied one by one to `dtype`, but for those that have to be exact until `fuse` is done. With
+    encoder=True and no encoder in the file the model has none. Raises: ModelError.
     """
     if config.out_channels != 3:
         raise ModelError(f"{label} paints {config.out_channels} channels, not 3: it is no VQGAN for pictures")
@@ -69,17 +82,8 @@ def build_vqgan(config: VQGANConfig, weights: Mapping[str, Tensor], label: str, 
         model = VQGAN(config, encoder=encoder)
     expected = model.state_dict()
     given = {name: tensor for name, tensor in weights.items() if encoder or not name.startswith(_ENCODER_PARTS)}
-    missing, foreign = expected.keys() - given.keys(), given.keys() - expected.keys()
-    if missing:
-        raise ModelError(f"{label} is not whole: {some(missing)} is missing", hint="get the file again")
-    if foreign:
-        raise ModelError(f"{label} has parts that its family does not: {some(foreign)}")
-    for name, tensor in given.items():
-        if tensor.shape != expected[name].shape:
-            here, wanted = tuple(tensor.shape), tuple(expected[name].shape)
-            raise ModelError(f"{label}: {name} has the shape {here}, but {wanted} is expected")
-    ready = {name: tensor.to(torch.float32, copy=True) for name, tensor in given.items()}
-    require_finite(ready, label)
+    _require_fit(expected, given, label)
+    ready = {name: _copied(name, given[name], dtype, label) for name in sorted(given, key=_order)}
     model.load_state_dict(ready, assign=True)
     return model.eval()
 
@@ -92,20 +96,53 @@ def save_vqgan(
     Raises: OutputError if it cannot be written.
     """
     header = {"format": FORMAT, "schema": SCHEMA, "config": asdict(model.config), "recipe": dict(recipe or {})}
-    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    if isinstance(model.config, ViTVQGANConfig):
+        header["network"] = _TOKENS
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+    }
     metadata = {OWN_HEADER: json.dumps(header)}
     return published(Path(path), lambda part: save_file(tensors, part, metadata=metadata))
 
 
-def _own_config(header: Mapping[str, Any], label: str) -> VQGANConfig:
+def _require_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> None:
+    missing, foreign = expected.keys() - given.keys(), given.keys() - expected.keys()
+    if missing:
+        raise ModelError(f"{label} is not whole: {some(missing)} is missing", hint="get the file again")
+    if foreign:
+        raise ModelError(f"{label} has parts that its family does not: {some(foreign)}")
+    for name, tensor in given.items():
+        if tensor.shape != expected[name].shape:
+            here, wanted = tuple(tensor.shape), tuple(expected[name].shape)
+            raise ModelError(f"{label}: {name} has the shape {here}, but {wanted} is expected")
+
+
+def _order(name: str) -> tuple[bool, str]:
+    """Decoder and codebook first: they are what painting waits for, and where most damage would show."""
+    return name.startswith(_ENCODER_PARTS), name
+
+
+def _copied(name: str, tensor: Tensor, dtype: torch.dtype, label: str) -> Tensor:
+    """One weight, checked and in memory of its own; what the file had it in is given back at once."""
+    require_finite({name: tensor}, label)
+    exact = name.startswith("quantize.") or ".upsample." in name
+    kind = (torch.float32 if exact else dtype) if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(kind, copy=True)
+
+
+def _own_config(header: Mapping[str, Any], label: str) -> AnyVQGANConfig:
     if header.get("schema") != SCHEMA:
         raise ModelError(f"{label} was written by a newer version of vqclip", hint="update vqclip")
     values = header.get("config")
     if not isinstance(values, dict):
         raise ModelError(f"{label}: its header has no config")
-    return checked_config(values, label)
+    return checked_vit_config(values, label) if header.get("network") == _TOKENS else checked_config(values, label)
 
 
-def _yaml_beside(path: Path) -> Path | None:
-    same = [path.with_suffix(suffix) for suffix in (".yaml", ".yml")]
-    return next((found for found in [*same, *(path.parent / name for name in _YAML_NAMES)] if found.is_file()), None)
+def _beside(path: Path, kind: str) -> Path | None:
+    """The config next to a weight file, of the kind that its family brings."""
+    names = {"yaml": _YAML_NAMES, "json": ("config.json",)}.get(kind, ())
+    suffixes = {"yaml": (".yaml", ".yml"), "json": (".json",)}.get(kind, ())
+    found = [*(path.with_suffix(suffix) for suffix in suffixes), *(path.parent / name for name in names)]
+    return next((one for one in found if one.is_file()), None)
