@@ -48,8 +48,7 @@ def _middle_rules(weights: Mapping[str, Tensor]) -> list[tuple[str, str]]:
     for half in ("encoder", "decoder"):
         blocks = [number for number in range(17) if f"{half}.mid.{number}.conv1.weight" in weights]
         attention = [number for number in range(17) if f"{half}.mid.{number}.q.weight" in weights]
-        rules += [
-            (rf"^{half}\.mid\.{number}\.", f"{half}.mid.block_{place}.") for place, number in enumerate(blocks, 1)
-        ]
-        rules += [(rf"^{half}\.mid\.{number}\.", f"{half}.mid.attn_1.") for number in attention]
+        names = {number: f"block_{place}" for place, number in enumerate(blocks, 1)}
+        names |= dict.fromkeys(attention, "attn_1")
+        rules += [(rf"^{half}\.mid\.{number}\.", f"{half}.mid.{name}.") for number, name in names.items()]
     return rules
