@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from vqclip.errors import ModelError
+from vqclip.store.modelfolder import weight_file
 from vqclip.store.registry import WEIGHT_SUFFIXES, Model, find, is_path, models, unknown
 from vqclip.store.starter import starter_path
 
@@ -31,8 +32,9 @@ def digest(path: str | Path) -> str:
 def locate(name_or_path: str | Path, kind: str) -> Path:
     """The weight file of a model: "starter", a registered name, a path, or the name of a file in the model folder.
 
-    A registered checkpoint is checked against its published size and checksum. Raises: ModelError saying what is
-    missing and how to get it, or that the file is not the published one.
+    Of a folder that diffusers or transformers saved, it is the file with the VQGAN. A registered checkpoint is checked
+    against its published size and checksum. Raises: ModelError saying what is missing and how to get it, or that the
+    file is not the published one.
     """
     name = os.fspath(name_or_path)
     if name == "starter":
@@ -44,7 +46,7 @@ def locate(name_or_path: str | Path, kind: str) -> Path:
     if isinstance(name_or_path, Path) or is_path(name) or path.is_file():
         if not path.exists():
             raise ModelError(f"there is no file {name}")
-        return path
+        return weight_file(path) if path.is_dir() else path
     found = in_folder(name)
     if found is None:
         raise unknown(name)

@@ -6,25 +6,26 @@ import re
 from collections.abc import Iterable
 
 _SIGNS: tuple[tuple[str, str], ...] = (
-    (r"(^|\.)lora_(up|down|A|B|unet|te)|\.lora_|^lora_", "a LoRA"),
+    (r"(^|\.)lora_(up|down|A|B|unet|te)|\.lora_|^lora_|\.hada_w1|\.lokr_", "a LoRA"),
+    (r"^(string_to_param|emb_params|clip_[lg]$)", "a textual inversion"),
+    (r"^(image_proj|ip_adapter)\.", "an IP-Adapter"),
     (r"^model\.diffusion_model\.", "a Stable Diffusion checkpoint"),
-    (r"^(control_model|controlnet_cond_embedding)\.", "a ControlNet"),
-    (r"^(time_embedding|time_embed)\.", "a diffusion U-Net"),
+    (r"^(control_model|controlnet_cond_embedding|controlnet_blocks)\.", "a ControlNet"),
+    (r"^(time_embedding|time_embed)\.|^(double_blocks|joint_blocks|transformer_blocks)\.\d+\.", "a diffusion network"),
     (r"^text_model\.(embeddings|encoder)\.|^visual\.|^vision_model\.|^token_embedding\.", "a CLIP"),
-    (r"^(encoder|decoder)\.conv_blocks\.", "a LlamaGen VQGAN"),
-    (r"^model\.vqmodel\.", "a Janus VQGAN"),
-    (r"^decoder\.up_blocks\.\d+\.resnets\.\d+\.norm1\.conv_y\.", "a MOVQ (Kandinsky)"),
-    (r"^(encoder\.down_blocks|decoder\.up_blocks)\.", "a diffusers autoencoder"),
-    (r"^encoder\.(to_patch_embedding|transformer)\.|^pre_quant\.", "a ViT-VQGAN"),
-    (r"^(first_stage_model\.)?quantize\.(embedding|embed)\.weight$", "a VQGAN of another family"),
-    (
-        r"^(first_stage_model\.)?decoder\.(mid|up)\.",
-        "an autoencoder without a codebook (Stable Diffusion's VAE)",
-    ),
+    (r"^logit_scale$|^(image_encoder|text_encoder)\.", "a CLIP"),
+    (r"vqmodel\.encoder\.", "an encoder of codes without its decoder (transformers' Chameleon)"),
+    (r"^encoder\.(to_patch_embedding|transformer)\.", "a ViT-VQGAN with a codebook that is not known here"),
+    (r"^decoder\.blocks\.input\.w$|^blocks\.group_\d", "OpenAI's discrete VAE (DALL-E)"),
+    (r"^(first_stage_model\.)?quantize\.", "a VQGAN of a family that is not known here"),
+    (r"^vquantizer\.|^in_block\.1\.", "a Paella VQGAN, which is not known here"),
+    (r"^(encoder\.down_blocks|decoder\.up_blocks)\.", "an autoencoder without a codebook (Stable Diffusion's VAE)"),
+    (r"^(first_stage_model\.)?decoder\.(mid|up)\.", "an autoencoder without a codebook (Stable Diffusion's VAE)"),
     (r"^(conv_first|conv_body|body\.0\.rdb1)\.", "an upscaler (ESRGAN)"),
-    (r"^(transformer|gpt|lm_head|model\.layers)\.|^h\.0\.", "a language model or transformer"),
+    (r"^(model\.layers|lm_head|gpt|transformer)\.|^h\.0\.", "a language model or transformer"),
+    (r"^(encoder|decoder)\.block\.0\.layer\.|^shared\.weight$", "a text encoder (T5)"),
     (r"^(discriminator|disc)\.|^main\.0\.weight$", "a discriminator"),
-    (r"^(features\.0|layer1\.0|fc)\.", "a picture classifier"),
+    (r"^(features\.0|layer1\.0|fc|lin0\.model)\.", "a picture classifier"),
 )
 
 

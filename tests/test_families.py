@@ -1,0 +1,150 @@
+"""Families of VQGANs: told from the file whatever its place and shape, refused for what they are, painted with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_goldens_vqgans import FAMILIES, golden
+
+from vqclip.cli.main import main
+from vqclip.errors import ModelError
+from vqclip.store.checkpoint import read_weights
+from vqclip.store.families import recognize
+from vqclip.store.lookalikes import looks_like
+from vqclip.store.vqgans import load_vqgan, save_vqgan
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_paints_from_the_command_line(name, tiny_models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    _, checkpoint, _, _ = golden(name)
+    flags = ["--clip", str(tiny_models.clip), "--device", "cpu", "--threads", "1", "--size", "32x32"]
+    code = main(["a castle", "--vqgan", str(checkpoint), *flags, "--steps", "1", "--cutouts", "2", "--seed", "5"])
+    said = capsys.readouterr()
+    assert (code, said.out) == (0, "outputs/a-castle-5.png\n"), said.err
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_is_the_same_model_again_in_our_own_file(name, tmp_path):
+    expected, checkpoint, config, _ = golden(name)
+    model = load_vqgan(checkpoint, config)
+    again = load_vqgan(save_vqgan(model, tmp_path / "own.safetensors"))
+    assert again.config == model.config
+    assert torch.equal(again.decode(expected["z_in_q"]), model.decode(expected["z_in_q"]))
+    assert torch.equal(again.quantize(expected["z_in"])[1], expected["z_in_indices"])
+
+
+@pytest.mark.parametrize("inside", ["", "movq", "vqvae"])
+def test_a_folder_of_diffusers_is_a_model(inside, tmp_path):
+    (tmp_path / "kandinsky" / inside).mkdir(parents=True)
+    for file in (GOLDENS / "A" / "movq").iterdir():
+        shutil.copy(file, tmp_path / "kandinsky" / inside)
+    assert load_vqgan(tmp_path / "kandinsky").config.variant == "movq"
+
+
+def test_a_folder_without_weights_is_said_so(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="holds no weights under a name"):
+        load_vqgan(tmp_path)
+
+
+def test_of_a_split_model_the_file_with_the_vqgan_is_read(tmp_path):
+    weights = load_file(GOLDENS / "A" / "janus_hf" / "model.safetensors")
+    mine = {name: tensor for name, tensor in weights.items() if "vqmodel" in name}
+    save_file(mine, tmp_path / "model-2-of-2.safetensors")
+    save_file({"lm_head.weight": torch.zeros(2)}, tmp_path / "model-1-of-2.safetensors")
+    places = {"lm_head.weight": "model-1-of-2.safetensors"} | dict.fromkeys(mine, "model-2-of-2.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    assert load_vqgan(tmp_path).config.quantizer == "unit"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(mine, "../outside.safetensors")}))
+    with pytest.raises(ModelError, match="holds no weights under a name"):
+        load_vqgan(tmp_path)
+
+
+def test_the_original_janus_is_a_llamagen_inside_a_larger_model(tmp_path):
+    weights = read_weights(GOLDENS / "A" / "llamagen" / "vq_ds2_c2i.pt")
+    inside = {f"gen_vision_model.{name}": tensor for name, tensor in weights.items()}
+    torch.save(inside | {"lm_head.weight": torch.ones(2)}, tmp_path / "pytorch_model.bin")
+    assert load_vqgan(tmp_path).config == load_vqgan(GOLDENS / "A" / "llamagen" / "vq_ds2_c2i.pt").config
+
+
+def test_running_averages_are_preferred_and_tell_an_ibq_unless_its_yaml_says_otherwise(tmp_path):
+    weights = read_weights(GOLDENS / "A" / "taming_vqgan" / "last.ckpt")
+    halves = {f"model_ema.{name.replace('.', '')}": tensor / 2 for name, tensor in weights.items()}
+    path = tmp_path / "ibq.ckpt"
+    torch.save({"state_dict": weights | halves | {"model_ema.decay": torch.tensor(0.9)}}, path)
+    model = load_vqgan(path)
+    assert model.config.quantizer == "inner"
+    assert torch.equal(model.codebook, weights["quantize.embedding.weight"] / 2)
+    shutil.copy(GOLDENS / "A" / "taming_vqgan" / "model.yaml", tmp_path / "ibq.yaml")
+    assert load_vqgan(path).config.quantizer == "l2"
+    text = (tmp_path / "ibq.yaml").read_text().replace("taming.models.vqgan.VQModel", "src.IBQ.models.ibqgan.IBQ")
+    (tmp_path / "ibq.yaml").write_text(text)
+    assert load_vqgan(path).config.quantizer == "inner"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("num_vq_embeddings", 99), ("vq_embed_dim", 5), ("norm_num_groups", "many")]
+)
+def test_a_config_of_another_model_is_refused(key, value, tmp_path):
+    folder = shutil.copytree(GOLDENS / "A" / "diffusers_vqmodel", tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {key: value}))
+    with pytest.raises(ModelError, match=r"do not belong together|norm_groups is 'many'"):
+        load_vqgan(folder)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="not a json config"):
+        load_vqgan(folder)
+
+
+def test_an_activation_that_is_not_known_is_refused(tmp_path):
+    folder = shutil.copytree(GOLDENS / "A" / "diffusers_vqmodel", tmp_path / "model")
+    (folder / "config.json").write_text(json.dumps({"act_fn": "gelu"}))
+    with pytest.raises(ModelError, match="activation 'gelu'"):
+        load_vqgan(folder)
+
+
+def test_amused_is_known_by_its_config_or_by_having_no_attention_at_all():
+    weights = {
+        f"{half}.{place}.resnets.0.conv1.weight": torch.zeros(32, 32, 3, 3)
+        for half, place in (("encoder", "down_blocks.0"), ("decoder", "up_blocks.0"))
+    }
+    weights |= {
+        f"{half}.mid_block.resnets.0.conv1.weight": torch.zeros(32, 32, 3, 3) for half in ("encoder", "decoder")
+    }
+    weights |= {"decoder.conv_out.weight": torch.zeros(3, 32, 3, 3), "encoder.conv_in.weight": torch.zeros(32, 3, 3, 3)}
+    weights |= {"quantize.embedding.weight": torch.zeros(9, 64), "decoder.conv_in.weight": torch.zeros(32, 64, 3, 3)}
+    family, plain = recognize(weights, "x")
+    assert family.name == "diffusers"
+    assert family.read(plain, None, "x")[0].picture_range == "unit"
+    assert family.read(plain, {"lookup_from_codebook": False}, "x")[0].picture_range == "signed"
+    assert family.read(plain, {"lookup_from_codebook": True}, "x")[0].picture_range == "unit"
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["encoder.down_blocks.0.resnets.0.conv1.weight", "decoder.conv_in.weight"], "Stable Diffusion's VAE"),
+        (["model.vqmodel.encoder.conv_in.weight"], "Chameleon"),
+        (["double_blocks.0.img_attn.qkv.weight"], "a diffusion network"),
+        (["image_proj.proj.weight"], "an IP-Adapter"),
+        (["string_to_param.*"], "a textual inversion"),
+        (["decoder.blocks.input.w"], "DALL-E"),
+        (["text_model.embeddings.token_embedding.weight"], "a CLIP"),
+        (["unet.lora_A.weight"], "a LoRA"),
+        (["encoder.block.0.layer.0.SelfAttention.q.weight"], "T5"),
+        (["quantize.something", "decoder.x"], "a VQGAN of a family that is not known here"),
+    ],
+)
+def test_what_is_no_vqgan_is_called_what_it_is(names, kind):
+    assert kind in looks_like(names)
+    with pytest.raises(ModelError, match="is no VQGAN of a known family"):
+        recognize(dict.fromkeys(names, torch.zeros(1)), "x.ckpt")
