@@ -35,7 +35,7 @@ def read_janus(
 ) -> tuple[VQGANConfig, dict[str, Tensor]]:
     """The VQGAN inside transformers' Janus: taming's names, but its decoder counts levels from the lowest resolution.
 
-    transformers forgets to normalise the encoded picture; this follows the original. Raises: ModelError if the shapes
+    transformers forgets to normalize the encoded picture; this follows the original. Raises: ModelError if the shapes
     make no sense.
     """
     weights = reversed_up(kept_parts(tensors))
