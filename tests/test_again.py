@@ -53,7 +53,7 @@ def own_recipe(clip: list[str], models: dict[str, bytes]) -> dict[str, object]:
 
 
 def test_again_finds_models_of_ones_own_by_what_is_in_them(door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("VQCLIP_HOME", str(tmp_path))
+    monkeypatch.setattr("vqclip.store.by_digest.model_folder", lambda: tmp_path / "models")
     folder = tmp_path / "models"
     folder.mkdir()
     contents = {"my.ckpt": b"vqgan", "clip:my.pt": b"clip", "clip:ViT-B-32/openai=own.pt": b"other"}

@@ -106,8 +106,11 @@ def test_a_hostile_pickle_never_runs(name, zipped, tmp_path):
     path = tmp_path / "evil.ckpt"
     document = {"state_dict": {"a": torch.zeros(2)}, "callbacks": payloads(str(canary))[name]}
     torch.save(document, path, _use_new_zipfile_serialization=zipped)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="refused as unsafe: it asks for") as caught:
         read_weights(path)
+    assert caught.value.exit_code == 4
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024
     assert name.split(".")[-1] in caught.value.message or name == "pathlib.Path.touch"
     assert not canary.exists()
 
@@ -131,6 +134,28 @@ def test_a_file_cut_off_anywhere_is_refused(source, kept, tmp_path):
     path.write_bytes(data[: -1 if kept == -1 else int(len(data) * kept)])
     with pytest.raises(ModelError, match=r"incomplete|empty|not a weight file"):
         read_weights(path)
+
+
+def flipped(source: Path, target: Path, place: bytes) -> Path:
+    data = bytearray(source.read_bytes())
+    data[data.index(place) + len(place) + 70] ^= 4
+    target.write_bytes(data)
+    return target
+
+
+def test_a_flipped_bit_in_a_zip_is_found_by_the_files_own_checksums(tmp_path):
+    with pytest.raises(ModelError, match=r"flip.ckpt is damaged: .*data/0 does not fit its own checksum") as caught:
+        read_weights(flipped(TAMING / "last.ckpt", tmp_path / "flip.ckpt", b"/data/0"))
+    assert caught.value.exit_code == 4
+
+
+def test_a_zip_without_checksums_of_its_own_is_read_as_it_is(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(3.0)}, tmp_path / "bare.ckpt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_weights(tmp_path / "bare.ckpt")["a"].tolist() == [0, 1, 2]
 
 
 def rezip(source: Path, target: Path, compression: int = zipfile.ZIP_STORED, extra: dict | None = None) -> Path:

@@ -13,8 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from vqclip.errors import ModelError
 from vqclip.models.interfaces import Perceptor
-from vqclip.store import openclip, torchvision
+from vqclip.store import openclip, torchscript, torchvision
+from vqclip.store.checkpoint import read_weights
 from vqclip.store.clipfile import ELSE, VOCABULARY, read_clip, write_clip
+from vqclip.store.folder import digest
 from vqclip.store.openclip import build_clip, load_clip, make_tokenizer, torchvision_health
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -252,13 +254,13 @@ def test_local_weights_of_another_model_are_refused_by_name(small_architectures,
         load_clip(f"ViT-B-32/openai={tmp_path / 'vae.safetensors'}")
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32/openai", "RN50/cc12m", "ViT-B-16-SigLIP/webli"])
+@pytest.mark.parametrize("name", ["ViT-B-32/openai", "RN50/cc12m"])
 def test_offline_a_model_that_is_not_at_hand_is_said_so_without_a_single_connection(name, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="not on this machine, and the network is off") as caught:
-        load_clip(name)
+        load_clip(name, offline=True)
     assert caught.value.exit_code == 4 and f"{name}=PATH" in caught.value.hint
+    assert f"vqclip models get {name};" in caught.value.hint
 
 
 def test_a_failed_download_is_said_in_one_line(monkeypatch, tmp_path):
@@ -270,6 +272,87 @@ def test_a_failed_download_is_said_in_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr(openclip._open_clip(), "download_pretrained", fail)
     with pytest.raises(ModelError, match=r"cannot be downloaded: name resolution failed$"):
         load_clip("ViT-B-32/laion2b_s34b_b79k", offline=False)
+
+
+def test_a_siglip_without_its_tokenizer_names_the_extra_or_the_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(openclip.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="reads words with the package transformers") as caught:
+        load_clip("ViT-B-16-SigLIP/webli", offline=True)
+    assert caught.value.exit_code == 4 and caught.value.hint == 'pip install "vqclip[siglip]"'
+    monkeypatch.undo()
+    wanted = []
+
+    def fail(name, **options):
+        wanted.append(options["local_files_only"])
+        raise OSError("no such file")
+
+    monkeypatch.setattr(openclip.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(openclip._open_clip(), "get_tokenizer", fail)
+    with pytest.raises(ModelError, match="the network is off") as caught:
+        load_clip("ViT-B-16-SigLIP/webli", offline=True)
+    assert "vqclip models get ViT-B-16-SigLIP/webli" in caught.value.hint and wanted == [True]
+    with pytest.raises(ModelError, match="cannot be downloaded: no such file"):
+        load_clip("ViT-B-16-SigLIP/webli", offline=False)
+
+
+def test_several_clips_keep_their_own_sizes(file, model, tmp_path):
+    large = {**CONFIG, "vision_cfg": {**CONFIG["vision_cfg"], "image_size": 64}}
+    twin = build_clip(large)
+    path = tmp_path / "large.safetensors"
+    ids = [ELSE, *make_tokenizer(12).encode("fog")]
+    write_clip(path, twin.state_dict(), large, ids=ids, words=(), mean=MEAN, std=STD)
+    assert [load_clip(one).image_size for one in (file, path)] == [32, 64]
+
+
+@pytest.fixture
+def archive(model, tmp_path):
+    """A TorchScript program whose weights are a CLIP's, as OpenAI publishes them."""
+
+    class Program(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.visual, self.transformer = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.visual(image)
+
+    path = tmp_path / "ViT-B-32.pt"
+    torch.jit.script(Program()).save(str(path))
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_program_is_run_only_if_its_checksum_is_one_of_openais(archive, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("the program was loaded")
+
+    monkeypatch.setattr(torch.jit, "load", never)
+    for name in (str(archive), f"ViT-B-32/openai={archive}"):
+        with pytest.raises(ModelError, match="a TorchScript program and none of OpenAI's own: sha256") as caught:
+            load_clip(name)
+        assert caught.value.exit_code == 4 and "ViT-B-32/openai" in caught.value.hint
+    with pytest.raises(ModelError, match="TorchScript program"):
+        read_weights(archive)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_one_of_openais_archives_gives_its_weights_and_its_name(archive, monkeypatch):
+    monkeypatch.setattr(torchscript, "openai_name", {digest(archive): "ViT-B-32/openai"}.get)
+    assert torchscript.openai_archive(archive) == "ViT-B-32/openai"
+    assert sorted(torchscript.read_archive(archive)) == [
+        f"{part}.{kind}" for part in ("transformer", "visual") for kind in ("bias", "weight")
+    ]
+    with pytest.raises(ModelError, match=r"ViT-B-32.pt is not ViT-B-32/openai|is not the CLIP it should be"):
+        load_clip(archive)
+
+
+def test_an_archive_that_openais_own_package_left_is_used(small_architectures, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".cache" / "clip").mkdir(parents=True)
+    old = tmp_path / ".cache" / "clip" / "ViT-B-32.pt"
+    old.write_bytes(b"x")
+    training = small_architectures.get_pretrained_cfg("ViT-B-32", "openai")
+    assert openclip._cached(training) == old
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def _run(args: list[str]) -> int:
 
 def build() -> Any:
     """Builds the command line anew: the group with all its commands. Loads no torch."""
-    from vqclip.cli import again, doctor, generate, presets, scenes, show, train, words
+    from vqclip.cli import again, doctor, generate, models, presets, scenes, show, train, words
     from vqclip.cli.group import PromptFirstGroup
 
     app = typer.Typer(
@@ -87,7 +87,7 @@ def build() -> Any:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for room in (generate, again, show, presets, words, scenes, train, doctor):
+    for room in (generate, again, show, presets, models, words, scenes, train, doctor):
         room.add(app)
     return typer.main.get_command(app)
 

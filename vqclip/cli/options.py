@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from vqclip.cli.network import is_offline
 from vqclip.errors import UsageError
 from vqclip.settings import CutoutMethod, Delivery, Dtype, Init, Optimizer, Schedule, Settings
 
@@ -169,6 +170,7 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
     for key, value in settings.items():
         Settings.make({key: value}, source=_SPELLED.get(key, "the command line"))
     delivery = {key: said[key] for key in said if key in Delivery.model_fields}
+    delivery["offline"] = is_offline(said.get("offline"))
     if said.get("private"):
         delivery["metadata"] = "private"
     from vqclip.sinks.names import SUFFIXES

@@ -99,7 +99,7 @@ def _vqgan(name: str, config: str | None, dtype: torch.dtype, device: torch.devi
 
 @lru_cache(maxsize=4)
 def _clip(name: str, dtype: torch.dtype, device: torch.device, offline: bool) -> ClipPerceptor:
-    return load_clip(name, dtype=dtype, device=device, offline=offline or None)
+    return load_clip(name, dtype=dtype, device=device, offline=offline)
 
 
 def _grid(settings: Settings, stride: int) -> tuple[int, int]:

@@ -49,14 +49,16 @@ class Result:
     stopped: int | None = None
 
 
-def generate(prompt: str, *, device: str = "auto", **settings: Any) -> Image.Image:
+def generate(prompt: str, *, device: str = "auto", offline: bool = False, **settings: Any) -> Image.Image:
     """Paints a picture and gives it as a PIL picture; settings are the fields of `vqclip.settings.Settings`.
+
+    offline keeps a missing CLIP from being fetched.
 
     Raises: UsageError, ModelError, PictureError, DivergedError, MemoryFullError.
     """
     resolved, _ = resolve(Settings.make({"prompt": prompt, **settings}, source="generate").check())
     with memory_errors():
-        parts = build_parts(resolved, device=_device(device), offline=False, note=_ignore)
+        parts = build_parts(resolved, device=_device(device), offline=offline, note=_ignore)
         last = play(painting(parts))
     assert last is not None
     return to_picture(last.image)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from vqclip.errors import ModelError
+from vqclip.store.containers import sniff
 from vqclip.store.flax import read_flax
 from vqclip.store.pickles import read_pickled
 
-Container = Literal["safetensors", "zip", "pickle", "msgpack"]
-
 OWN_HEADER = "vqclip"
 MOST_HEADER_BYTES = 4 * 2**20
-_MOST_SAFETENSORS_HEADER = 100_000_000
 _LAYERS = ("ema", "model_ema", "params_ema", "state_dict", "model", "params", "module")
 
 
@@ -62,39 +60,6 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise ModelError(f"{path.name}: its {OWN_HEADER} header is damaged")
     return header
-
-
-def sniff(path: Path) -> Container:
-    """Which container a weight file is, by its first bytes and not by its name.
-
-    Raises: ModelError if it is missing or empty, a web page, a git-lfs pointer, or nothing known.
-    """
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-        size = path.stat().st_size
-    except IsADirectoryError as error:
-        raise ModelError(f"{path.name} is a folder, not a weight file") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not start:
-        raise ModelError(f"{path.name} is empty (0 bytes)", hint="get the file again")
-    if start.startswith(b"version https://git-lfs"):
-        raise ModelError(f"{path.name} is only a git-lfs pointer, not the weights", hint="run `git lfs pull` there")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
-        raise ModelError(f"{path.name} is a web page, saved instead of the weights", hint="get the file again")
-    length = int.from_bytes(start[:8], "little")
-    if start[8:9] == b"{" and length <= _MOST_SAFETENSORS_HEADER:
-        if length + 8 > size:
-            raise ModelError(f"{path.name} is incomplete ({size:,} bytes here)", hint="get the file again")
-        return "safetensors"
-    if start.startswith(b"PK\x03\x04"):
-        return "zip"
-    if start[0] == 0x80:
-        return "pickle"
-    if 0x81 <= start[0] <= 0x8F or start[0] in (0xDE, 0xDF):
-        return "msgpack"
-    raise ModelError(f"{path.name} is not a weight file ({size:,} bytes of something else)")
 
 
 def require_finite(tensors: Mapping[str, Tensor], label: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -15,16 +16,16 @@ from torch import Tensor, nn
 from vqclip.errors import ModelError
 from vqclip.store.checkpoint import read_weights, require_finite
 from vqclip.store.clipfile import read_clip, write_clip
+from vqclip.store.clips import HUB_FILES, cannot_fetch, clip_name, not_here
 from vqclip.store.folder import in_folder, locate
 from vqclip.store.lookalikes import looks_like
 from vqclip.store.perceptor import ClipPerceptor
-from vqclip.store.registry import WEIGHT_SUFFIXES, clip_name
+from vqclip.store.registry import WEIGHT_SUFFIXES
+from vqclip.store.torchscript import is_torchscript, openai_archive, read_archive
 from vqclip.store.torchvision import heal_torchvision, torchvision_health
 from vqclip.words import did_you_mean
 
-__all__ = ["build_clip", "load_clip", "make_tokenizer", "torchvision_health", "write_clip"]
-
-_HUB_FILE = "open_clip_pytorch_model.bin"
+__all__ = ["build_clip", "fetch_other_clip", "load_clip", "make_tokenizer", "torchvision_health", "write_clip"]
 
 
 def load_clip(
@@ -32,26 +33,35 @@ def load_clip(
     *,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
-    offline: bool | None = None,
+    offline: bool = False,
 ) -> ClipPerceptor:
     """Loads a CLIP, frozen and ready to look.
 
     name is "starter"; an open_clip model as NAME/TAG (ViT-B-32/laion2b_s34b_b79k); the same with weights of one's own
     as NAME/TAG=PATH; or the path of one of our own files. Mean, std, size and activation are those the tag was trained
-    with. offline=None asks the HF_HUB_OFFLINE variable; offline weights must already be in the cache.
+    with. One of OpenAI's own archives, as a path, is known by its checksum. Offline, weights must be in the cache.
     Raises: ModelError if it is unknown, not at hand, damaged or of another kind.
     """
     text = clip_name(os.fspath(name))
     head, _, local = text.partition("=")
     if text == "starter" or (text.lower().endswith(WEIGHT_SUFFIXES) and not local and Path(text).is_file()):
-        return _own(text, locate(Path(text) if text != "starter" else text, "clip"), device, dtype)
+        path = locate(Path(text) if text != "starter" else text, "clip")
+        if is_torchscript(path):
+            return _published(openai_archive(path), path, device, dtype, offline)
+        return _own(text, path, device, dtype)
     if local:
-        return _published(head, Path(local).expanduser(), device, dtype)
+        return _published(head, Path(local).expanduser(), device, dtype, offline)
     if text.lower().endswith(WEIGHT_SUFFIXES):
         raise ModelError(f"there is no file {text}")
     if "/" not in text and (found := in_folder(text)):
         return _own(text, found, device, dtype)
-    return _published(text, None, device, dtype, _is_offline() if offline is None else offline)
+    return _published(text, None, device, dtype, offline)
+
+
+def fetch_other_clip(text: str, *, offline: bool) -> Path:
+    """Brings the weights of any CLIP of open_clip's list into the shared cache. Raises: ModelError."""
+    name, tag, _ = _known(text)
+    return _weights_of(text, _open_clip().get_pretrained_cfg(name, tag), offline)
 
 
 def build_clip(config: Mapping[str, Any]) -> nn.Module:
@@ -88,10 +98,6 @@ def _open_clip() -> ModuleType:
     return open_clip
 
 
-def _is_offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
 def _own(name: str, path: Path, device: str | torch.device, dtype: torch.dtype) -> ClipPerceptor:
     file = read_clip(path)
     with torch.device("meta"):
@@ -113,19 +119,20 @@ def _own(name: str, path: Path, device: str | torch.device, dtype: torch.dtype) 
 
 
 def _published(
-    text: str, path: Path | None, device: str | torch.device, dtype: torch.dtype, offline: bool = False
+    text: str, path: Path | None, device: str | torch.device, dtype: torch.dtype, offline: bool
 ) -> ClipPerceptor:
     open_clip = _open_clip()
     name, tag, config = _known(text)
     training = open_clip.get_pretrained_cfg(name, tag)
+    tokenizer = _tokenizer(text, config, offline)
     path = path or _weights_of(text, training, offline)
     config["quick_gelu"] = bool(config.get("quick_gelu", False) or training.get("quick_gelu", False))
-    weights = read_weights(path)
+    weights = read_archive(path) if is_torchscript(path) else read_weights(path)
     model = build_clip(config)
     _load_published(model, weights, path.name, text)
     return ClipPerceptor(
         model,
-        open_clip.get_tokenizer(name, context_length=model.context_length),
+        tokenizer,
         name=text,
         path=path,
         mean=training["mean"],
@@ -156,34 +163,45 @@ def _weights_of(text: str, training: Mapping[str, Any], offline: bool) -> Path:
     if cached is not None:
         return cached
     if offline:
-        raise ModelError(
-            f"the weights of {text} are not on this machine, and the network is off",
-            hint=f"run once with the network on, or give the file yourself: {text}=PATH",
-        )
+        raise not_here(text)
     try:
         return Path(_open_clip().download_pretrained(training))
     except Exception as error:  # whatever the network and its libraries raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise cannot_fetch(text, error) from error
+
+
+def _tokenizer(text: str, config: Mapping[str, Any], offline: bool) -> Any:
+    """The tokenizer of a published CLIP. Raises: ModelError if it needs a package or a file that is not here."""
+    name, words = text.rpartition("/")[0], config["text_cfg"]
+    length = words.get("context_length", 77)
+    if not words.get("hf_tokenizer_name"):
+        return _open_clip().get_tokenizer(name, context_length=length)
+    if importlib.util.find_spec("transformers") is None:
         raise ModelError(
-            f"the weights of {text} cannot be downloaded: {reason}",
-            hint=f"check the network, or give the file yourself: {text}=PATH",
-        ) from error
+            f"{text} reads words with the package transformers, which is not installed",
+            hint='pip install "vqclip[siglip]"',
+        )
+    try:
+        return _open_clip().get_tokenizer(name, context_length=length, local_files_only=offline)
+    except Exception as error:  # transformers and the network have many ways to fail
+        if offline:
+            raise not_here(text) from error
+        raise cannot_fetch(text, error) from error
 
 
 def _cached(training: Mapping[str, Any]) -> Path | None:
-    """The weight file of an earlier download, without asking the network."""
+    """The weight file of an earlier download, of the hub or of OpenAI's own package, without asking the network."""
     from huggingface_hub import try_to_load_from_cache
 
     repository, _, file = str(training.get("hf_hub", "")).rpartition("/")
     if repository:
-        file = file or _HUB_FILE
-        safe = "open_clip_model.safetensors" if file == _HUB_FILE else str(Path(file).with_suffix(".safetensors"))
+        file = file or HUB_FILES[1]
+        safe = HUB_FILES[0] if file == HUB_FILES[1] else str(Path(file).with_suffix(".safetensors"))
         for candidate in (safe, file):
             found = try_to_load_from_cache(repository, candidate)
             if isinstance(found, str):
                 return Path(found)
-        return None
-    old = Path.home() / ".cache" / "clip" / Path(str(training.get("url", "none"))).name
+    old = Path.home() / ".cache" / "clip" / Path(str(training.get("url") or "none")).name
     return old if old.is_file() else None
 
 

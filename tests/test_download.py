@@ -1,0 +1,155 @@
+"""Downloads against a faulty server: taken up where they broke off, never published wrong, the next mirror tried."""
+
+import hashlib
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from filelock import FileLock
+from mirror import WEIGHTS, serving
+
+from vqclip.errors import ModelError, OutputError
+from vqclip.store.download import Wanted, fetch
+
+SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
+
+
+@pytest.fixture
+def mirror():
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    return tmp_path / "models" / "mine.safetensors"
+
+
+def brought(target: Path, *mirrors: str, notes: list[str] | None = None, **known) -> str:
+    known = known or {"size": len(WEIGHTS), "sha256": SHA256}
+    noted = [] if notes is None else notes
+    return fetch(Wanted(target, mirrors, **known), note=noted.append, progress=lambda *_: None, pause=0)
+
+
+def left(target: Path) -> set[str]:
+    return {path.name for path in target.parent.iterdir()} - {f".{target.name}.lock"}
+
+
+def test_a_whole_file_is_hashed_on_the_way_and_published(mirror, target):
+    heard = []
+    wanted = Wanted(target, [mirror.url()], len(WEIGHTS), SHA256)
+    assert fetch(wanted, note=print, progress=lambda here, total: heard.append((here, total))) == SHA256
+    assert target.read_bytes() == WEIGHTS and left(target) == {target.name}
+    assert heard[-1] == (len(WEIGHTS), len(WEIGHTS)) and heard == sorted(heard)
+
+
+@pytest.mark.parametrize("known", [{"size": len(WEIGHTS), "sha256": SHA256}, {"size": None}])
+def test_a_broken_transfer_goes_on_where_it_broke_off(known, mirror, target):
+    assert brought(target, mirror.url("drop"), **known) == SHA256
+    assert [wanted for _, wanted in mirror.asked] == ["", f"bytes={len(WEIGHTS) // 2}-"]
+    assert mirror.sent <= 1.05 * len(WEIGHTS)
+    assert target.read_bytes() == WEIGHTS
+
+
+def test_what_an_earlier_run_left_is_gone_on_from_even_at_another_mirror(mirror, target):
+    with pytest.raises(ModelError, match="broke off"):
+        brought(target, mirror.url("drop+norange"))
+    assert not target.exists()
+    mirror.sent = 0
+    brought(target, mirror.url())
+    assert mirror.sent <= 0.55 * len(WEIGHTS) and target.read_bytes() == WEIGHTS
+
+
+def test_a_whole_part_that_was_never_published_needs_no_second_transfer(mirror, target):
+    target.parent.mkdir()
+    Wanted(target, []).part.write_bytes(WEIGHTS)
+    assert brought(target, mirror.url()) == SHA256
+    assert mirror.asked == [] and target.exists()
+
+
+def test_a_server_without_ranges_sends_all_again_and_the_result_is_whole(mirror, target):
+    target.parent.mkdir()
+    Wanted(target, []).part.write_bytes(WEIGHTS[:1000])
+    assert brought(target, mirror.url("norange")) == SHA256
+    assert target.read_bytes() == WEIGHTS
+
+
+def test_without_a_checksum_two_versions_are_never_mixed(mirror, target):
+    target.parent.mkdir()
+    wanted = Wanted(target, [])
+    for source in (
+        f"{mirror.url('wrong')}\n{mirror.tag}",
+        f'{mirror.url()}\n"another version"',
+        f"{mirror.url()}\n",
+        "?",
+    ):
+        wanted.part.write_bytes(b"x" * 1000)
+        wanted.source.write_text(source)
+        assert brought(target, mirror.url(), size=None) == SHA256
+        target.unlink()
+
+
+@pytest.mark.parametrize(
+    ("faults", "said"),
+    [
+        ("404", "answers 404"),
+        ("html", "a web page instead of the file"),
+        ("lfs", "git-lfs pointer"),
+        ("short", "has another file: 4,096,000 bytes"),
+        ("wrong", "gives another file: sha256"),
+        ("503", r"broke off again and again \(answers 503"),
+    ],
+)
+def test_a_bad_mirror_is_named_and_the_next_one_tried(faults, said, mirror, target):
+    notes: list[str] = []
+    said = said.replace("4,096,000", f"{len(WEIGHTS) - 9:,}")
+    assert brought(target, mirror.url(faults), mirror.url(), notes=notes) == SHA256
+    assert target.read_bytes() == WEIGHTS and len(notes) == 1
+    target.unlink()
+    with pytest.raises(ModelError, match=said) as caught:
+        brought(target, mirror.url(faults))
+    assert caught.value.exit_code == 4 and "vqclip models add" in caught.value.hint
+    assert not target.exists()
+
+
+def test_wrong_bytes_are_thrown_away_and_never_published(mirror, target):
+    with pytest.raises(ModelError, match=f"not {SHA256}"):
+        brought(target, mirror.url("wrong"))
+    assert left(target) == {f".{target.name}.source"}
+
+
+def test_a_wrong_beginning_from_an_earlier_run_is_begun_anew(mirror, target):
+    target.parent.mkdir()
+    Wanted(target, []).part.write_bytes(b"x" * 2000)
+    assert brought(target, mirror.url()) == SHA256
+    assert [wanted for _, wanted in mirror.asked] == ["bytes=2000-", ""]
+
+
+def test_a_page_with_status_200_costs_nothing_of_what_is_here(mirror, target):
+    target.parent.mkdir()
+    part = Wanted(target, []).part
+    part.write_bytes(WEIGHTS[:2_000_000])
+    with pytest.raises(ModelError):
+        brought(target, mirror.url("html+norange"))
+    assert part.read_bytes() == WEIGHTS[:2_000_000]
+
+
+def test_a_host_that_is_not_there_is_said_so(target):
+    with pytest.raises(ModelError, match=r"127.0.0.1 cannot be reached: Connection refused"):
+        brought(target, "http://127.0.0.1:9/model.ckpt")
+
+
+def test_a_full_disk_is_said_before_the_transfer_and_an_unwritable_folder_too(mirror, target, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
+    with pytest.raises(OutputError, match="needs 4 MB more"):
+        brought(target, mirror.url())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        brought(tmp_path / "file" / "model.ckpt", mirror.url())
+
+
+def test_two_at_once_do_not_write_into_each_other(mirror, target):
+    target.parent.mkdir()
+    with FileLock(target.with_name(f".{target.name}.lock")), pytest.raises(ModelError, match="by another vqclip"):
+        brought(target, mirror.url())
