@@ -170,7 +170,8 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
     for key, value in settings.items():
         Settings.make({key: value}, source=_SPELLED.get(key, "the command line"))
     delivery = {key: said[key] for key in said if key in Delivery.model_fields}
-    delivery["offline"] = is_offline(said.get("offline"))
+    if is_offline(said.get("offline")):
+        delivery["offline"] = True
     if said.get("private"):
         delivery["metadata"] = "private"
     from vqclip.sinks.names import SUFFIXES
