@@ -46,7 +46,7 @@ def read_flax(path: Path) -> dict[str, Tensor]:
     except (_Broken, ValueError, OSError, struct.error, RecursionError, RuntimeError) as error:
         size = f"{path.stat().st_size:,} bytes here"
         raise ModelError(f"{path.name} is incomplete or not a flax file ({size})", hint="get the file again") from error
-    return {_torch_name(name): _torch_layout(name, tensor) for name, tensor in tensors.items()}
+    return {torch_name(name): _torch_layout(name, tensor) for name, tensor in tensors.items()}
 
 
 class _Cursor:
@@ -149,8 +149,11 @@ def _ordered(value: Any) -> list[Any]:
     return [value[key] for key in sorted(value, key=int)]
 
 
-def _torch_name(name: str) -> str:
-    """down_0.block_1 is a list's item and becomes down.0.block.1; mid.block_1 is a name and stays."""
+def torch_name(name: str) -> str:
+    """The name in torch of a flax array with its path joined by dots.
+
+    down_0.block_1 is a list's item and becomes down.0.block.1; mid.block_1 is a name and stays.
+    """
     name = _LEVEL.sub(lambda found: ".".join(part for part in found.groups() if part) + ".", name)
     head, dot, leaf = name.rpartition(".")
     return f"{head}{dot}{'weight' if leaf in ('kernel', 'scale', 'embedding') else leaf}"

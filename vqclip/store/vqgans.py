@@ -15,10 +15,11 @@ from torch import Tensor
 from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vqgan import VQGAN
-from vqclip.store.checkpoint import OWN_HEADER, read_header, read_weights, require_finite, some
+from vqclip.store.checkpoint import OWN_HEADER, read_header, read_weights, require_finite, sniff, some
 from vqclip.store.documents import read_document
 from vqclip.store.families import recognize
 from vqclip.store.folder import digest, locate
+from vqclip.store.pages import give_back
 from vqclip.store.publish import published
 from vqclip.store.shapes import checked_config, checked_vit_config
 from vqclip.store.taming import export_taming
@@ -58,7 +59,8 @@ def load_vqgan(
         described = _beside(path, family.document) if config is None else Path(config)
         document = read_document(described) if described else None
         shape, weights = family.read(tensors, document, path.name)
-    model = build_vqgan(shape, weights, path.name, encoder=encoder, dtype=dtype)
+    mapped = sniff(path) != "pickle"
+    model = build_vqgan(shape, weights, path.name, encoder=encoder, dtype=dtype, mapped=mapped)
     return model.fuse().cast(dtype).to(device=device, memory_format=torch.channels_last)
 
 
@@ -69,11 +71,13 @@ def build_vqgan(
     *,
     encoder: bool = True,
     dtype: torch.dtype = torch.float32,
+    mapped: bool = False,
 ) -> VQGAN:
     """Makes the model from weights under the common names, every one of which must be there, fit and be finite.
 
-    Weights are copied one by one to `dtype`, but for those that have to be exact until `fuse` is done. With
-    encoder=True and no encoder in the file the model has none. Raises: ModelError.
+    Weights are copied one by one to `dtype`, but for those that have to be exact until `fuse` is done; of a
+    mapped file each gives its memory back. With encoder=True and no encoder in the file the model has none.
+    Raises: ModelError.
     """
     if config.out_channels != 3:
         raise ModelError(f"{label} paints {config.out_channels} channels, not 3: it is no VQGAN for pictures")
@@ -83,7 +87,11 @@ def build_vqgan(
     expected = model.state_dict()
     given = {name: tensor for name, tensor in weights.items() if encoder or not name.startswith(_ENCODER_PARTS)}
     _require_fit(expected, given, label)
-    ready = {name: _copied(name, given[name], dtype, label) for name in sorted(given, key=_order)}
+    ready = {}
+    for name in sorted(given, key=_order):
+        ready[name] = _copied(name, given[name], dtype, label)
+        if mapped:
+            give_back(given[name])
     model.load_state_dict(ready, assign=True)
     return model.eval()
 
@@ -124,7 +132,7 @@ def _order(name: str) -> tuple[bool, str]:
 
 
 def _copied(name: str, tensor: Tensor, dtype: torch.dtype, label: str) -> Tensor:
-    """One weight, checked and in memory of its own; what the file had it in is given back at once."""
+    """One weight, checked and in memory of its own."""
     require_finite({name: tensor}, label)
     exact = name.startswith("quantize.") or ".upsample." in name
     kind = (torch.float32 if exact else dtype) if tensor.is_floating_point() else tensor.dtype
