@@ -31,10 +31,10 @@ CONFIGS = {
 def make(name: str) -> VQGAN:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = VQGAN(CONFIGS[name]).eval().fuse()
+        model = VQGAN(CONFIGS[name]).eval()
         if not isinstance(model.quantize, SignQuantizer):
             torch.nn.init.normal_(model.quantize.weight)
-    return model
+    return model.fuse()
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -87,20 +87,6 @@ def test_scales_keep_their_proportion_on_any_grid():
     quantizer = codebook("residual", 16, 4, scales=(1, 2, 4, 8))
     assert quantizer(torch.zeros(1, 4, 8, 8))[1].shape == (1, 1 + 4 + 16 + 64)
     assert quantizer(torch.zeros(1, 4, 4, 16))[1].shape == (1, 1 * 2 + 1 * 4 + 2 * 8 + 4 * 16)
-
-
-def test_more_scales_come_nearer_to_the_latent():
-    latent = torch.randn(1, 4, 8, 8, generator=rng(5))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        quantizer = codebook("residual", 256, 4, scales=(1, 2, 4, 8))
-    torch.nn.init.normal_(quantizer.weight, generator=rng(6))
-    for mixer in quantizer.mixers:
-        torch.nn.init.dirac_(mixer.weight)
-        torch.nn.init.zeros_(mixer.bias)
-    whole = (quantizer(latent)[0] - latent).square().mean()
-    quantizer.scales = (8,)
-    assert float(whole) < float((quantizer(latent)[0] - latent).square().mean())
 
 
 def test_a_latent_of_another_shape_stretches_the_places_of_a_transformer():

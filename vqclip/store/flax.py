@@ -43,7 +43,7 @@ def read_flax(path: Path) -> dict[str, Tensor]:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         tree = _Cursor(memoryview(data)).document()
         tensors = _flattened(tree, "")
-    except (_Broken, ValueError, OSError, struct.error, RecursionError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, struct.error, RecursionError, RuntimeError) as error:
         size = f"{path.stat().st_size:,} bytes here"
         raise ModelError(f"{path.name} is incomplete or not a flax file ({size})", hint="get the file again") from error
     return {torch_name(name): _torch_layout(name, tensor) for name, tensor in tensors.items()}
