@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 MOST_PLAIN_TOKENS = 4096
+_FUSED_AT_ONCE = 32
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -107,10 +108,13 @@ class Upsample(nn.Module):
 
         The same numbers up to rounding; the convolution's own weight stays, but no longer acts.
         """
-        weight = self.conv.weight.double()
-        taps = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        summed = torch.einsum("ya,xb,oiab->ioyx", taps, taps, weight)
-        self.fused = summed.to(self.conv.weight.dtype).contiguous(memory_format=torch.channels_last)
+        weight = self.conv.weight
+        taps = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
+        fused = weight.new_empty(weight.shape[1], weight.shape[0], 4, 4).to(memory_format=torch.channels_last)
+        for index, part in enumerate(weight.split(_FUSED_AT_ONCE)):  # sums in float64 need room: piece by piece
+            summed = torch.einsum("ya,xb,oiab->ioyx", taps, taps, part.double())
+            fused[:, index * _FUSED_AT_ONCE :][:, : len(part)] = summed
+        self.fused = fused
 
 
 class ShuffleUpsample(nn.Module):

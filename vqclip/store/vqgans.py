@@ -132,11 +132,12 @@ def _order(name: str) -> tuple[bool, str]:
 
 
 def _copied(name: str, tensor: Tensor, dtype: torch.dtype, label: str) -> Tensor:
-    """One weight, checked and in memory of its own."""
+    """One weight, checked and in memory of its own, laid out as it will be used."""
     require_finite({name: tensor}, label)
     exact = name.startswith("quantize.") or ".upsample." in name
     kind = (torch.float32 if exact else dtype) if tensor.is_floating_point() else tensor.dtype
-    return tensor.to(kind, copy=True)
+    layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
+    return tensor.to(kind, copy=True, memory_format=layout)
 
 
 def _own_config(header: Mapping[str, Any], label: str) -> AnyVQGANConfig:
