@@ -62,7 +62,7 @@ SAVED = Path("outputs")
 def done(settings: Settings, *, stopped: int | None = None, path: Path | None = SAVED) -> SimpleNamespace:
     """What `paint_picture` returns; a path of None means that there was no picture yet."""
     saved = path / f"{settings.seed}.png" if path else None
-    return SimpleNamespace(path=saved, settings=settings, seconds=1.5, steps_done=3, stopped=stopped)
+    return SimpleNamespace(path=saved, settings=settings, seconds=1.5, steps_done=3, stopped=stopped, state=None)
 
 
 class Door:

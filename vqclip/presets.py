@@ -79,7 +79,7 @@ def read_preset(path: Path) -> Preset:
     for key, value in about.items():
         if not isinstance(value, str):
             raise UsageError(f"{path}: {key} must be text in quotes")
-    settings = {key: _inside(key, value, path) for key, value in values.items()}
+    settings = {key: inside(key, value, path) for key, value in values.items()}
     Settings.make(settings, source=str(path))
     return Preset(path.stem, settings, about["description"], about["try"])
 
@@ -96,7 +96,7 @@ def preset_from_recipe(recipe: object, *, name: str = "recipe") -> Preset:
     if not isinstance(values, Mapping):
         raise UsageError(f"{name}: its settings are not a table of keys and values")
     known = {key: value for key, value in values.items() if key in Settings.model_fields and value is not None}
-    dropped = {key: value for key, value in known.items() if _names_a_file(key, value)}
+    dropped = {key: value for key, value in known.items() if names_a_file(key, value)}
     settings = {key: value for key, value in known.items() if key not in dropped}
     Settings.make(settings, source=name)
     notes = [f"{name}: {key} names a file ({_brief(value)}); left out" for key, value in dropped.items()]
@@ -148,7 +148,8 @@ _WEIGHTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".msgpack", ".yaml",
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 
 
-def _names_a_file(key: str, value: object) -> bool:
+def names_a_file(key: str, value: object) -> bool:
+    """Whether a setting's value is, or may be, a file: nothing that a recipe from elsewhere may say."""
     if key not in _FILES:
         return False
     if key not in ("vqgan", "clip"):
@@ -157,12 +158,15 @@ def _names_a_file(key: str, value: object) -> bool:
     return not all(isinstance(name, str) and is_model_name(name, tagged=key == "clip") for name in names)
 
 
-def _inside(key: str, value: Any, preset: Path) -> Any:
-    """A preset's own files lie in its folder or below: turns their names into paths. Raises: UsageError."""
+def inside(key: str, value: Any, preset: Path) -> Any:
+    """A setting whose files lie in the folder of `preset` (or of a file of prompts) or below, as paths.
+
+    Raises: UsageError if one lies elsewhere: files from others may name only what came with them.
+    """
     if key not in _FILES or not isinstance(value, str | list):
         return value
     if isinstance(value, list):
-        return [_inside(key, one, preset) if isinstance(one, str) else one for one in value]
+        return [inside(key, one, preset) if isinstance(one, str) else one for one in value]
     if key in ("vqgan", "clip") and is_model_name(value, tagged=key == "clip"):
         return value
     path, rest = _split_weight(value) if key in ("image_prompts", "clip") else (value, "")
@@ -172,7 +176,7 @@ def _inside(key: str, value: Any, preset: Path) -> Any:
     if not whole.is_relative_to(folder):
         raise UsageError(
             f"{preset}: {key} = {value!r} lies outside the preset's own folder",
-            hint="a preset may name only files beside it; give this one on the command line",
+            hint="a preset or a file of prompts may name only files beside it; give this one on the command line",
         )
     return f"{head}{equals}{whole}{rest}"
 

@@ -117,6 +117,9 @@ class Delivery(BaseModel):
     number: int = Field(1, ge=1)  # which of several pictures this is, for {n} in output
     overwrite: bool = False
     save_every: int | None = Field(None, ge=1)
+    state_every: int | None = Field(None, ge=1)
+    state: str | None = None  # the file that keeps the loop's state; if it is there, the run goes on from it
+    job: str | None = None  # the id of the batch's job that this picture is
     preview: str | None = None
     preview_every: float = Field(2.0, gt=0)
     metadata: Literal["full", "private"] = "full"

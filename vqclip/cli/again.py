@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import add_with_flags, carry_out, find_look, read_recipe
+from vqclip.cli.generate import FLAG_OF, add_with_flags, carry_out, find_look, read_recipe
 from vqclip.cli.options import Asked, read_flags
 from vqclip.errors import UsageError
 from vqclip.presets import Preset, merge, preset_from_recipe
@@ -19,7 +19,6 @@ from vqclip.prompts import repair
 from vqclip.settings import Settings
 
 MOST_THREADS = 256
-_FLAG_OF = {"image_prompts": "--image-prompt", "vqgan_config": "--vqgan-config", "init_image": "--init-image"}
 
 
 def add(app: typer.Typer) -> None:
@@ -46,30 +45,30 @@ def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
     from vqclip.runs.recipe import differences, own_models
 
     found = own_models(inside, {key: value for key, value in recipe.dropped.items() if key not in said})
-    _ask_for_missing(recipe, {**found, **said})
+    ask_for_missing(recipe, {**found, **said})
     settings = Settings.make(merge(recipe.settings, found, said), source=picture.name)
     share_cores()
     notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in differences(inside))]
     for text in () if asked.delivery.quiet else notes:
         say.note(text)
-    return carry_out(settings, _with_threads_of(inside, asked))
+    return carry_out(settings, with_threads_of(inside, asked))
 
 
-def _with_threads_of(recipe: Mapping[str, Any], asked: Asked) -> Asked:
-    """The number of threads changes the last bits of a picture, so the recipe's is taken unless another is said."""
+def with_threads_of(recipe: Mapping[str, Any], asked: Asked) -> Asked:
+    """What was asked for, with the recipe's number of threads unless another is said: it changes the last bits."""
     threads = recipe.get("threads")
     if asked.delivery.threads is not None or type(threads) is not int or not 1 <= threads <= MOST_THREADS:
         return asked
     return replace(asked, delivery=asked.delivery.model_copy(update={"threads": threads}))
 
 
-def _ask_for_missing(recipe: Preset, said: Mapping[str, Any]) -> None:
-    """A recipe may not name files, so those that are still of use have to be given. Raises: UsageError."""
+def ask_for_missing(recipe: Preset, said: Mapping[str, Any]) -> None:
+    """Raises: UsageError unless all files were said that are still of use: a recipe may not name them."""
     of_no_use = {"init_image"} if said.get("init", "image") != "image" else set()
     of_no_use |= {"vqgan_config"} if "vqgan" in said else set()
     for key, value in recipe.dropped.items():
         if key not in said and key not in of_no_use:
-            flag = _FLAG_OF.get(key, f"--{key}")
+            flag = FLAG_OF.get(key, f"--{key}")
             names = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
             raise UsageError(
                 f"{recipe.name} was painted with a file of its own ({names}), and a recipe may not open files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,12 +16,13 @@ from vqclip.cli.group import near_command
 from vqclip.cli.options import Asked, flag_parameters, read_flags
 from vqclip.cli.panels import PanelCommand
 from vqclip.errors import DivergedError, MemoryFullError, PartialError, PictureError, UsageError
-from vqclip.presets import Preset, load_preset, merge, preset_from_recipe
+from vqclip.presets import Preset, load_preset, merge, names_a_file, preset_from_recipe
 from vqclip.prompts import parse_prompts, repair
 from vqclip.settings import Delivery, Settings
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 MAX_STDIN = 1024 * 1024
+FLAG_OF = {"image_prompts": "--image-prompt", "vqgan_config": "--vqgan-config", "init_image": "--init-image"}
 
 
 def add(app: typer.Typer) -> None:
@@ -42,15 +44,19 @@ def add(app: typer.Typer) -> None:
 
 
 def add_with_flags(
-    app: typer.Typer, command: Any, first: inspect.Parameter, *, without: frozenset[str] = frozenset()
+    app: typer.Typer,
+    command: Any,
+    first: inspect.Parameter,
+    *more: inspect.Parameter,
+    without: frozenset[str] = frozenset(),
 ) -> None:
-    """Adds a command that takes one argument and all the flags that say how to paint."""
+    """Adds a command that takes one argument, options of its own, and all the flags that say how to paint."""
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 
     def call(ctx: typer.Context, **values: Any) -> int:
         return command(ctx, **values)
 
-    call.__signature__ = inspect.Signature([context, first, *flag_parameters(without=without)])  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([context, first, *more, *flag_parameters(without=without)])  # type: ignore[attr-defined]
     call.__annotations__ = {}
     call.__doc__ = command.__doc__
     app.command(command.__name__, cls=PanelCommand, context_settings={"allow_extra_args": True})(call)
@@ -114,7 +120,7 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     failed: list[DivergedError | MemoryFullError] = []
     for number, job in enumerate(jobs, start=1):
         try:
-            stopped = _paint(job, asked.delivery.model_copy(update={"number": number}))
+            stopped = paint_one(job, asked.delivery.model_copy(update={"number": number}))
         except (DivergedError, MemoryFullError) as error:
             if asked.count == 1:
                 raise
@@ -144,8 +150,11 @@ def show_plan(jobs: list[Settings], asked: Asked) -> int:
     return 0
 
 
-def _paint(job: Settings, delivery: Delivery) -> int:
-    """Paints one picture, says where it is, and returns the signal that stopped it, or 0."""
+def paint_one(job: Settings, delivery: Delivery) -> int:
+    """Paints one picture, says where it is, and returns the signal that stopped it, or 0.
+
+    If it was stopped, the line is printed that goes on with it. Raises: every kind of VqclipError.
+    """
     from vqclip.runs.cores import share_cores
     from vqclip.runs.plan import target
     from vqclip.sinks.publish import prepare
@@ -162,7 +171,19 @@ def _paint(job: Settings, delivery: Delivery) -> int:
         say.json_line({**facts, "stopped": done.stopped, "settings": recipe})
     elif path is not None:
         say.result(path)
+    if done.state is not None:
+        say.note(f"go on with: {_going_on(done.state, job, delivery)}")
     return int(done.stopped or 0)
+
+
+def _going_on(state: Path, job: Settings, delivery: Delivery) -> str:
+    """The command that goes on from a state: it names the files that the state may not."""
+    own = {key: value for key, value in job.model_dump().items() if value and names_a_file(key, value)}
+    words = ["vqclip", "resume", str(state)]
+    for key, value in own.items():
+        for one in value if isinstance(value, tuple) else [value]:
+            words += [FLAG_OF.get(key, f"--{key}"), str(one)]
+    return shlex.join([*words, *(["--private"] if delivery.metadata == "private" else [])])
 
 
 def _refuse_to_overwrite_each_other(jobs: list[Settings], delivery: Delivery) -> None:

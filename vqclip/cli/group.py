@@ -24,8 +24,8 @@ class PromptFirstGroup(TyperGroup):
             if not ctx.resilient_parsing:
                 self._note_near_miss(args)
             args = [DEFAULT, *args]
-        if args and args[0] in (DEFAULT, "again"):
-            args = [args[0], *self._renamed(ctx, args[1:])]
+        if args and args[0] in (DEFAULT, "again", "batch"):
+            args = [args[0], *self._renamed(ctx, args[0], args[1:])]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
@@ -54,8 +54,8 @@ class PromptFirstGroup(TyperGroup):
     def _own_options(self, ctx: Any) -> set[str]:
         return {option for param in self.get_params(ctx) for option in (*param.opts, *param.secondary_opts)}
 
-    def _renamed(self, ctx: Any, args: list[str]) -> list[str]:
-        options = [param for param in self.commands[DEFAULT].params if not getattr(param, "is_flag", True)]
+    def _renamed(self, ctx: Any, command: str, args: list[str]) -> list[str]:
+        options = [param for param in self.commands[command].params if not getattr(param, "is_flag", True)]
         take_values = frozenset(name for param in options for name in param.opts)
         try:
             done = rewrite(args, take_values=take_values)

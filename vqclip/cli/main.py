@@ -22,6 +22,7 @@ Examples:
   vqclip "a lighthouse:1.2 | storm:0.5" --negative "text" --size 512 384
   vqclip "a castle in fog" --preset draft --count 4 --output castles/
   vqclip again outputs/a-castle-in-fog-7.png --seed random
+  vqclip batch prompts.txt --seed 1..4
 
 Exit codes:
   0 done            3 some of several failed    6 cannot write the result
@@ -76,7 +77,7 @@ def _run(args: list[str]) -> int:
 
 def build() -> Any:
     """Builds the command line anew: the group with all its commands. Loads no torch."""
-    from vqclip.cli import again, doctor, generate, models, presets, scenes, show, train, words
+    from vqclip.cli import again, batch, doctor, generate, models, presets, resume, scenes, show, train, words
     from vqclip.cli.group import PromptFirstGroup
 
     app = typer.Typer(
@@ -87,7 +88,7 @@ def build() -> Any:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for room in (generate, again, show, presets, models, words, scenes, train, doctor):
+    for room in (generate, batch, again, resume, show, presets, models, words, scenes, train, doctor):
         room.add(app)
     return typer.main.get_command(app)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from vqclip.engine.canvas import State
 from vqclip.errors import DivergedError
@@ -17,10 +18,10 @@ def with_recovery(
     start(state, factor) begins the loop from a state with its learning rate times factor. At every `every`-th event
     and at the last one the count of skipped steps is read (the only wait for the device): if it grew by more than
     `tolerance` (or by all of them) since the last look, the loop begins again from the state of that look at half the
-    rate, so event numbers step back; the second time it gives up.
+    rate, so event numbers step back; the second time it gives up. A state remembers that the rate was halved.
     Raises: DivergedError, whose `last_good` is the event of the last look at which all was well.
     """
-    factor = 1.0
+    factor = state.get("factor", 1.0)
     good: Step | None = None
     while True:
         events = start(state, factor)
@@ -32,7 +33,7 @@ def with_recovery(
                     break
                 good, looked, seen, state = event, skipped, 0, event.state()
             good = good or event
-            yield event
+            yield event if factor == 1 else _slowed(event, factor)
             seen += 1
         else:
             return
@@ -43,3 +44,7 @@ def with_recovery(
                 last_good=good,
             )
         factor = 0.5
+
+
+def _slowed(event: Step, factor: float) -> Step:
+    return replace(event, state=lambda: {**event.state(), "factor": factor})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,15 @@ from vqclip.runs.cores import usual_threads
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
+from vqclip.runs.resume import earlier_state, with_state
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.images import SavePicture, save_result
+from vqclip.sinks.ledger import job_of
 from vqclip.sinks.play import Sink, StopFlag, play, signals
 from vqclip.sinks.preview import Preview
 from vqclip.sinks.progress import progress
 from vqclip.sinks.publish import prepare
-from vqclip.sinks.state import save_state
+from vqclip.sinks.state import SaveState, remove_state, save_state
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,13 +42,17 @@ REMEDIES = "try --micro-batch 4, fewer --cutouts, or a smaller --size"
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run. path is None if it was stopped before there was any picture; stopped is the signal."""
+    """What became of a run. path is None if it was stopped before there was any picture; stopped is the signal.
+
+    state is the file from which a stopped run can go on.
+    """
 
     path: Path | None
     settings: Settings
     seconds: float
     steps_done: int
     stopped: int | None = None
+    state: Path | None = None
 
 
 def generate(prompt: str, *, device: str = "auto", offline: bool = False, **settings: Any) -> Image.Image:
@@ -83,26 +89,29 @@ def painting(parts: Parts, state: State | None = None) -> Iterator[Step]:
     return with_recovery(start, state or begin(parts.latent, [seed]))
 
 
-def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note) -> Result:
+def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop: StopFlag | None = None) -> Result:
     """Paints one picture into a file, with its recipe inside; settings come from `resolve`.
 
-    A signal ends the step, saves picture and state, and is told in the result. Out of memory and divergence save the
-    last good picture before they are raised.
+    A signal (or `stop`, for who listens to signals already) ends the step, saves picture and state, and is told in the
+    result; of a batch's job only the state is saved. Out of memory and divergence save the last good picture before
+    they are raised.
     Raises: every kind of VqclipError.
     """
     started = time.monotonic()
     path = target(settings, delivery)
     prepare(path)
+    delivery = with_state(delivery, path)
     threads = set_threads(delivery.threads)
     device = _device(delivery.device)
     torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
-    with signals() as stop, memory_errors():
+    with signals() if stop is None else nullcontext(stop) as stop, memory_errors():
         parts = build_parts(settings, device=device, offline=delivery.offline, note=on_note)
-        run = _Run(parts, delivery, path, on_note, {"device": str(device), "threads": threads})
+        facts = {"device": str(device), "threads": threads, "job": delivery.job}
+        run = _Run(parts, delivery, path, on_note, facts, earlier_state(parts, delivery, on_note))
         last = run.paint(stop)
-        saved = run.save(last) if last is not None else None
+        saved, state = run.finish(last) if last is not None else (None, None)
     steps_done = last.index if last is not None else 0
-    return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal)
+    return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal, state)
 
 
 @contextmanager
@@ -135,6 +144,7 @@ class _Run:
     path: Path
     note: Note
     facts: dict[str, Any]
+    start: State | None = None
 
     def paint(self, stop: StopFlag) -> Step | None:
         """The last event, or None if a signal came before the first. Raises: MemoryFullError, DivergedError."""
@@ -144,7 +154,7 @@ class _Run:
             kept[:] = [event]
 
         try:
-            return play(painting(self.parts), keep, *self._sinks(stop), stop=stop)
+            return play(painting(self.parts, self.start), keep, *self._sinks(stop), stop=stop)
         except DivergedError as error:
             where = self._rescue(error.last_good, "diverged")
             raise DivergedError(error.message, hint=f"{where}; {error.hint}", last_good=error.last_good) from error
@@ -157,25 +167,33 @@ class _Run:
             where = self._rescue(kept[0] if kept else None, "out of memory")
             raise MemoryFullError("not enough memory for this picture", hint=f"{where}; {REMEDIES}") from error
 
+    def finish(self, last: Step) -> tuple[Path | None, Path | None]:
+        """Saves the last event: (the picture, the state if a signal ended the run there). Raises: OutputError."""
+        kept = Path(self.delivery.state) if self.delivery.state else None
+        signaled = not last.is_last
+        saved = None if signaled and self.delivery.job else self.save(last, "by a signal" if signaled else None)
+        state = saved.with_name(saved.name + ".state") if saved is not None else kept
+        if signaled and state is not None:
+            save_state(state, last.state(), recipe=self._recipe(steps_done=last.index))
+            self.note(f"stopped at step {last.index} of {last.steps}; its state is kept in {state.name}")
+        if kept is not None and not (signaled and kept == state):
+            remove_state(kept)
+        return saved, state if signaled else None
+
     def save(self, last: Step, reason: str | None = None) -> Path:
-        """Saves the picture of an event and, if a signal ended the run there, its state too. Raises: OutputError."""
-        signaled = reason is None and not last.is_last
-        recipe = self._recipe(steps_done=last.index, stopped="by a signal" if signaled else reason)
-        saved = save_result(
+        """Saves the picture of an event; reason says why it is not the finished one. Raises: OutputError."""
+        job = self.delivery.job
+        unfinished = job is not None and reason is not None
+        return save_result(
             last.image,
-            self.path,
-            recipe=recipe,
-            overwrite=self.delivery.overwrite,
+            self.path.with_stem(f"{self.path.stem}.unfinished") if unfinished else self.path,
+            recipe=self._recipe(steps_done=last.index, stopped=reason),
+            overwrite=self.delivery.overwrite or unfinished,
             private=self.delivery.metadata == "private",
             quality=self.delivery.quality,
             sidecar=self.delivery.sidecar,
+            same=None if job is None else lambda path: job_of(path) == job,
         )
-        if signaled:
-            beside = saved.with_name(saved.name + ".state")
-            private = self.delivery.metadata == "private"
-            save_state(beside, last.state(), recipe=None if private else recipe)
-            self.note(f"stopped at step {last.index} of {last.steps}; its state is kept in {beside.name}")
-        return saved
 
     def _rescue(self, good: Step | None, reason: str) -> str:
         if good is None:
@@ -190,7 +208,10 @@ class _Run:
             sinks.append(Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note))
         if delivery.save_every:
             frames = self.path.with_suffix("")
-            sinks.append(SavePicture(frames, every=delivery.save_every, recipe=self._recipe()))
+            resumed = self.start is not None
+            sinks.append(SavePicture(frames, every=delivery.save_every, recipe=self._recipe(), resume=resumed))
+        if delivery.state and delivery.state_every:
+            sinks.append(SaveState(Path(delivery.state), every=delivery.state_every, recipe=self._recipe()))
         return sinks
 
     def _recipe(self, **facts: Any) -> dict[str, Any]:

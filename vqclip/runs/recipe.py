@@ -25,6 +25,19 @@ def make_recipe(settings: Settings, models: Mapping[str, str], **facts: Any) -> 
 
     facts are laid beside them (steps_done, stopped, device, threads, ...).
     """
+    files = {Path(path).name: found for path in _own_files(settings) if (found := _sha256(path))}
+    return {
+        "schema": SCHEMA,
+        "settings": plain_settings(settings),
+        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "models": models,
+        **({"files": files} if files else {}),
+        **{key: value for key, value in facts.items() if value is not None},
+    }
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """All settings that say something as plain data, the files among them without their folders."""
     values = {key: value for key, value in settings.model_dump(mode="json").items() if value not in (None, "", [])}
     if is_path(settings.vqgan):
         values["vqgan"] = _basename(settings.vqgan)
@@ -34,15 +47,7 @@ def make_recipe(settings: Settings, models: Mapping[str, str], **facts: Any) -> 
         parsed = [(text, parse_image_prompt(text).text) for text in settings.image_prompts]
         values["image_prompts"] = [f"{_basename(path)}{text[len(path) :]}" for text, path in parsed]
     values["clip"] = [plain_name(text) for text in settings.clip or ()]
-    files = {Path(path).name: found for path in _own_files(settings) if (found := _sha256(path))}
-    return {
-        "schema": SCHEMA,
-        "settings": values,
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
-        "models": models,
-        **({"files": files} if files else {}),
-        **{key: value for key, value in facts.items() if value is not None},
-    }
+    return values
 
 
 def plain_name(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,9 @@ def save_result(
     private: bool = False,
     quality: int = 95,
     sidecar: bool = False,
+    same: Callable[[Path], bool] | None = None,
 ) -> Path:
-    """Saves a finished picture and says under which name: `path`, or a numbered one if that is taken.
+    """Saves a finished picture and says under which name: `path`, or a numbered one if that is taken (see `publish`).
 
     `image` is [1, 3, H, W] in [0, 1] or a PIL picture. With `sidecar` the recipe lies beside it too, as
     `NAME.png.json`; a private picture gets none.
@@ -74,9 +75,8 @@ def save_result(
     Raises: OutputError; UsageError for a suffix that cannot be written.
     """
     picture = image if isinstance(image, Image.Image) else to_picture(image)
-    final = publish(
-        path, encode(picture, path.suffix, recipe=recipe, private=private, quality=quality), overwrite=overwrite
-    )
+    data = encode(picture, path.suffix, recipe=recipe, private=private, quality=quality)
+    final = publish(path, data, overwrite=overwrite, same=same)
     if sidecar and recipe is not None and not private:
         text = json.dumps(recipe, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
         beside = final.with_name(final.name + ".json")

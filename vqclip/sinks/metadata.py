@@ -47,11 +47,16 @@ _NAMESPACES = {
 
 
 def png_metadata(recipe: Mapping[str, Any], *, private: bool = False) -> PngInfo:
-    """All metadata for a PNG. With `private` only what says that a model made it: no prompt, no settings, no seed."""
+    """All metadata for a PNG. With `private` only what says that a model made it: no prompt, no settings, no seed.
+
+    A picture of a batch says which job it is also then: by that, the batch finds its finished pictures.
+    """
     info = PngInfo()
     info.add_text("Software", _software(recipe))
     info.add_itxt("XML:com.adobe.xmp", xmp_packet(recipe, private=private).decode())
     if private:
+        if "job" in recipe:
+            info.add_text("vqclip", recipe_json({"schema": SCHEMA, "settings": {}, "job": recipe["job"]}))
         return info
     info.add_text("vqclip", recipe_json(recipe))
     info.add_text("parameters", _utf8(_infotext(recipe)).replace("\0", ""))

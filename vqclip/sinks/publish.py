@@ -7,14 +7,17 @@ import errno
 import hashlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from vqclip.errors import OutputError
 from vqclip.sinks.names import numbered
 
 STALE_SECONDS = 3600.0
+LOCK_SECONDS = 5.0
 
 _PREFIX, _SUFFIX = ".vqclip-", ".part"
 _REASONS = {
@@ -39,11 +42,20 @@ _NO_LINKS = frozenset(
 )
 
 
-def publish(path: Path, data: bytes, *, overwrite: bool = False, durable: bool = True) -> Path:
+def publish(
+    path: Path,
+    data: bytes,
+    *,
+    overwrite: bool = False,
+    durable: bool = True,
+    same: Callable[[Path], bool] | None = None,
+) -> Path:
     """Writes a whole file under `path`, or under `name-2`, `name-3`... if that is taken, and says where it is.
 
     Whoever reads the folder sees all of the file or nothing, also after a crash. With `overwrite` the file takes
     the place of an old one. `durable=False` skips waiting for the disk: for files that are soon replaced anyway.
+    Where a name is taken, same(that file) may say that it already is what this one would be: then the new one is
+    dropped and the old one is the answer, so of several runs that do the same work one wins.
 
     Raises: OutputError; nothing of this file is left behind then, and files that were there are untouched.
     """
@@ -51,7 +63,7 @@ def publish(path: Path, data: bytes, *, overwrite: bool = False, durable: bool =
     try:
         _make_folder(path.parent)
         temp = _write_temp(path.parent, data, durable=durable)
-        final = _replace(temp, path) if overwrite else _claim(temp, path)
+        final = _replace(temp, path) if overwrite else _claim(temp, path, same)
         if durable:
             _sync_folder(path.parent)
         return final
@@ -79,14 +91,17 @@ def prepare(path: Path) -> None:
 
 
 def sweep(folder: Path, *, older_than: float = STALE_SECONDS) -> int:
-    """Removes temporary files that a crash left in `folder` more than `older_than` seconds ago; how many they were."""
+    """Removes temporary files that a crash left in `folder`; how many they were.
+
+    That is: those of processes of this machine that are gone, and all that are more than `older_than` seconds old.
+    """
     removed = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not (entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX)):
                 continue
             with contextlib.suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > older_than:
+                if _is_orphan(entry.name) or time.time() - entry.stat(follow_symlinks=False).st_mtime > older_than:
                     os.unlink(entry.path)
                     removed += 1
     return removed
@@ -107,6 +122,30 @@ def output_error(error: OSError, path: Path) -> OutputError:
     return OutputError(f"cannot write {str(path)!r}: {reason}", hint=hint)
 
 
+@cache
+def _machine() -> str:
+    """A short name of this machine, or of this container of it, whose process numbers are its own."""
+    try:
+        space = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
+
+
+def _is_orphan(name: str) -> bool:
+    """Whether a temporary file belongs to a process of this machine that is gone."""
+    parts = name.removeprefix(_PREFIX).split("-")
+    if os.name != "posix" or len(parts) != 3 or parts[0] != _machine() or not parts[1].isdigit():
+        return False
+    try:
+        os.kill(int(parts[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +155,7 @@ def _make_folder(folder: Path) -> None:
 
 def _write_temp(folder: Path, data: bytes, *, durable: bool) -> Path:
     """A new file of an unpredictable name with the rights that the umask gives; removed again if writing fails."""
-    temp = folder / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    temp = folder / f"{_PREFIX}{_machine()}-{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     handle = os.open(temp, flags, 0o666)
     try:
@@ -136,23 +175,36 @@ def _replace(temp: Path, path: Path) -> Path:
     return path
 
 
-def _claim(temp: Path, path: Path) -> Path:
+def _claim(temp: Path, path: Path, same: Callable[[Path], bool] | None) -> Path:
     """Gives a finished temporary file the first free name; a hard link fails where a name is taken, so none is lost."""
     try:
-        return _first_free(os.link, temp, path)
+        return _first_free(os.link, temp, path, same)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-    return _first_free(_link_by_lock, temp, path)
+    return _first_free(_link_by_lock, temp, path, same)
 
 
-def _first_free(link: Callable[[Path, Path], None], temp: Path, path: Path) -> Path:
+def _first_free(
+    link: Callable[[Path, Path], None], temp: Path, path: Path, same: Callable[[Path], bool] | None = None
+) -> Path:
     n = 1
     while True:
+        final = numbered(path, n)
         with contextlib.suppress(FileExistsError):
-            link(temp, numbered(path, n))
-            return numbered(path, n)
+            link(temp, final)
+            return final
+        if same is not None and _is_there(final) and same(final):
+            return final
         n += 1
+
+
+def _is_there(final: Path) -> bool:
+    """Whether a taken name has its file yet: where there are no links, a name is taken a moment before."""
+    patience = time.monotonic() + LOCK_SECONDS
+    while not os.path.lexists(final) and time.monotonic() < patience:
+        time.sleep(0.01)
+    return os.path.lexists(final)
 
 
 def _link_by_lock(temp: Path, final: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -58,6 +59,22 @@ def load_state(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     raise UsageError(f"{str(path)!r} is not a saved state, or is damaged: {problems[0]}") from problems[0]
 
 
+def read_recipe_of_state(path: Path) -> dict[str, Any]:
+    """The recipe that lies in a state, or in the one before it if that is damaged; loads no torch.
+
+    Raises: UsageError if neither can be read or holds one.
+    """
+    from safetensors import safe_open
+
+    for candidate in (path, _older(path)):
+        with contextlib.suppress(Exception):  # as in `load_state`
+            with safe_open(candidate, framework="numpy") as file:
+                recipe = _outline_of(file)["recipe"]
+            if isinstance(recipe, dict):
+                return recipe
+    raise UsageError(f"{str(path)!r} is no saved state of a picture, or is damaged")
+
+
 class SaveState:
     """Saves the loop's state every n-th step, so that even a power cut loses little."""
 
@@ -88,6 +105,8 @@ def _keep(path: Path) -> None:
     _older(path).unlink(missing_ok=True)
     try:
         os.link(path, _older(path))
+    except FileNotFoundError:
+        return  # another run of the same job has finished, and taken it away
     except OSError:
         # No hard links on this disk.
         path.replace(_older(path))
@@ -101,12 +120,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
     from safetensors import safe_open
 
     with safe_open(path, framework="pt", device="cpu") as file:
-        outline = json.loads((file.metadata() or {})["vqclip"])
-        if (outline["format"], outline["schema"]) != (FORMAT, SCHEMA):
-            raise ValueError(f"it is of the kind {outline['format']!r}, schema {outline['schema']!r}")
+        outline = _outline_of(file)
         # A clone, because what safe_open gives may lie in the mapped file, which the next save replaces.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     return _filled(outline["state"], tensors), outline["recipe"]
+
+
+def _outline_of(file: Any) -> dict[str, Any]:
+    outline = json.loads((file.metadata() or {})["vqclip"])
+    if (outline["format"], outline["schema"]) != (FORMAT, SCHEMA):
+        raise ValueError(f"it is of the kind {outline['format']!r}, schema {outline['schema']!r}")
+    return outline
 
 
 def _outline(value: Any, tensors: dict[str, Tensor]) -> Any:

@@ -1,0 +1,154 @@
+"""Carries a batch out for `batch` and `resume`: says what is there, what is painted, what failed, and how to go on."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vqclip.cli import say
+from vqclip.cli.options import Asked
+from vqclip.errors import PartialError
+from vqclip.settings import Delivery
+
+if TYPE_CHECKING:
+    from vqclip.runs.batch import Standing
+    from vqclip.runs.jobs import Job
+    from vqclip.runs.painter import Report
+    from vqclip.sinks.ledger import Ledger
+
+MOST_FAILURES = 20
+
+
+def show_standing(jobs: Sequence[Job], folder: Path, delivery: Delivery) -> int:
+    """Prints what is done, failed and left. Returns 0. Loads no torch."""
+    from vqclip.runs.batch import standing
+    from vqclip.sinks.ledger import Ledger
+
+    stands = standing(jobs, Ledger(folder))
+    counts = _counts(jobs, stands)
+    if delivery.json_lines:
+        say.json_line({"event": "status", **counts, "failures": dict(stands.failed)})
+        return 0
+    say.data("\n".join(f"{name:8} {number}" for name, number in counts.items()))
+    for job, reason in list(stands.failed.items())[:MOST_FAILURES]:
+        say.data(f"{job}: line {reason.get('line')}: {reason.get('message')}")
+    return 0
+
+
+def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mapping[str, Any]) -> int:
+    """Paints what is missing in the folder, or shows the plan. Returns the exit code.
+
+    Raises: PartialError if some failed; OutputError.
+    """
+    from vqclip.runs.batch import choose_crew, paint_batch, standing, take_shard
+    from vqclip.sinks.ledger import Ledger
+    from vqclip.sinks.play import signals
+
+    ledger, delivery = Ledger(folder.resolve()), asked.delivery
+    mine = take_shard(jobs, own["shard"]) if own.get("shard") else list(jobs)
+    if asked.dry_run:
+        return _show_plan(mine, ledger, delivery)
+    ledger.prepare()
+    stands = standing(mine, ledger)
+    teller = _Teller(delivery, len(mine), len(mine) - len(stands.left))
+    teller.begin(_counts(mine, stands), folder)
+    if not stands.left:
+        return 0
+    crew = choose_crew(ledger, delivery, workers=own.get("workers") or "1", ray=own.get("ray"))
+    with signals() as stop:
+        for report in paint_batch(jobs, stands.left, ledger, crew, stop=stop, note=teller.note):
+            teller.tell(report)
+    teller.end()
+    if stop.signal is not None and teller.left:
+        teller.say_how_to_go_on()
+        return stop.exit_code
+    if teller.failures:
+        raise PartialError(f"{len(teller.failures)} of {len(mine)} pictures failed", hint=_reasons(teller.failures))
+    return 0
+
+
+class _Teller:
+    """Says what happens: paths of pictures to stdout, or all events as JSON lines; the rest to stderr."""
+
+    def __init__(self, delivery: Delivery, number: int, done: int) -> None:
+        self._json = delivery.json_lines
+        self._quiet = delivery.quiet
+        self._number = number
+        self._done = done
+        self.failures: list[Report] = []
+        self._said: set[str] = set()
+
+    @property
+    def left(self) -> int:
+        """How many are neither painted nor failed."""
+        return self._number - self._done - len(self.failures)
+
+    def begin(self, counts: Mapping[str, int], folder: Path) -> None:
+        """Says how the batch stands."""
+        if self._json:
+            say.json_line({"event": "begin", "folder": str(folder), **counts})
+        elif not self._quiet:
+            say.note(f"{counts['jobs']} pictures, {counts['done']} of them done, into {folder}")
+
+    def note(self, text: str) -> None:
+        """Passes a remark on, once."""
+        if not self._quiet and text not in self._said:
+            say.note(text)
+        self._said.add(text)
+
+    def tell(self, report: Report) -> None:
+        """Says what became of a job."""
+        job = {"job": report.job.id, "line": report.job.line}
+        if report.path is not None:
+            self._done += 1
+            facts = {"path": report.path, "seed": report.job.settings.seed, "seconds": report.seconds}
+            self._event("done", {**job, **facts, "steps": report.steps, "new": report.new})
+            if not self._json:
+                say.result(report.path)
+        elif report.failure is not None:
+            self.failures.append(report)
+            self._event("failed", {**job, **vars(report.failure)})
+            if not self._json:
+                say.failure(f"line {report.job.line}: {report.failure.message}", report.failure.hint, 3)
+        else:
+            self._event("stopped", {**job, "steps": report.steps})
+
+    def end(self) -> None:
+        """Sums up."""
+        self._event("end", {"done": self._done, "failed": len(self.failures), "left": self.left})
+
+    def say_how_to_go_on(self) -> None:
+        """Prints the line that resumes."""
+        say.note(f"{self.left} pictures are left; the same command goes on: {shlex.join(['vqclip', *sys.argv[1:]])}")
+
+    def _event(self, name: str, facts: Mapping[str, Any]) -> None:
+        if self._json:
+            say.json_line({"event": name, **facts})
+
+
+def _show_plan(jobs: Sequence[Job], ledger: Ledger, delivery: Delivery) -> int:
+    for job in jobs:
+        prompt = "picture" if delivery.metadata == "private" else job.settings.prompt
+        path = ledger.picture(prompt, job.settings.seed or 0, job.id)
+        values = {**job.settings.model_dump(mode="json"), "job": job.id, "line": job.line, "output": str(path)}
+        if delivery.json_lines:
+            say.json_line({"plan": values})
+        else:
+            say.data(f"line {job.line}: {path.name}")
+    say.note(f"{len(jobs)} pictures")
+    return 0
+
+
+def _counts(jobs: Sequence[Job], stands: Standing) -> dict[str, int]:
+    left = len(stands.left) - len(stands.failed)
+    counts = {"jobs": len(jobs), "done": len(stands.done), "failed": len(stands.failed)}
+    return {**counts, "left": left, "begun": len(stands.begun)}
+
+
+def _reasons(failures: Sequence[Report]) -> str:
+    lines = [f"line {one.job.line}: {one.failure.message}" for one in failures[:MOST_FAILURES] if one.failure]
+    more = [f"and {len(failures) - MOST_FAILURES} more"] if len(failures) > MOST_FAILURES else []
+    return "\n".join(["the others are finished; run it again to try these once more:", *lines, *more])

@@ -1,0 +1,86 @@
+"""`vqclip resume FOLDER|STATE`: goes on with what was stopped, as if it never had been."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vqclip.cli import say
+from vqclip.cli.again import ask_for_missing, with_threads_of
+from vqclip.cli.carryout import carry_out_batch
+from vqclip.cli.generate import add_with_flags, paint_one, read_recipe
+from vqclip.cli.options import FLAGS, read_flags
+from vqclip.errors import PictureError, UsageError
+from vqclip.presets import merge, preset_from_recipe
+from vqclip.settings import Settings
+
+# A state goes on only as it began: what changes the picture cannot be said, only where its files lie.
+_MAY_BE_SAID = frozenset(
+    {"vqgan", "vqgan_config", "clip", "init_image", "image_prompts"}
+    | {"device", "threads", "deterministic", "offline"}
+    | {"save_every", "state_every", "preview", "quality", "sidecar", "private", "json_lines", "quiet"}
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    what = inspect.Parameter(
+        "what",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=Annotated[
+            Path,
+            typer.Argument(help="A saved state, the picture it lies beside, or a batch's folder.", metavar="WHAT"),
+        ],
+    )
+    add_with_flags(app, resume, what, without=frozenset({flag.name for flag in FLAGS} - _MAY_BE_SAID))
+
+
+def resume(ctx: typer.Context, what: Path, **flags: Any) -> int:
+    """Go on with a stopped picture, from its state, or with a batch, from its folder."""
+    if ctx.args:
+        raise UsageError(f"resume takes one state or folder, not also {ctx.args[0]!r}")
+    return _batch(what, flags) if what.is_dir() else _picture(what, flags)
+
+
+def _picture(what: Path, flags: dict[str, Any]) -> int:
+    """Paints a single picture to its end, in the place of the unfinished one."""
+    from vqclip.runs.painter import literal
+    from vqclip.runs.plan import resolve
+    from vqclip.sinks.state import read_recipe_of_state
+
+    asked = read_flags(flags)
+    state = what if what.name.endswith(".state") else what.with_name(what.name + ".state")
+    picture = state.with_name(state.name.removesuffix(".state"))
+    inside = read_recipe_of_state(state)
+    recipe = preset_from_recipe(inside, name=state.name)
+    ask_for_missing(recipe, asked.settings)
+    asked = with_threads_of(inside, asked)
+    own = {
+        "output": literal(str(picture)),
+        "state": str(state),
+        "overwrite": _is_unfinished(picture),
+        "device": flags.get("device") or str(inside.get("device", "auto")),
+    }
+    settings = Settings.make(merge(recipe.settings, asked.settings), source=state.name)
+    stopped = paint_one(resolve(settings.check())[0], asked.delivery.model_copy(update=own))
+    return 128 + stopped if stopped else 0
+
+
+def _is_unfinished(picture: Path) -> bool:
+    """Whether a picture says itself that it was stopped; only such a one is replaced."""
+    try:
+        return picture.exists() and bool(read_recipe(picture).get("stopped"))
+    except PictureError:
+        return False
+
+
+def _batch(folder: Path, flags: dict[str, Any]) -> int:
+    from vqclip.runs.batch import planned_jobs
+    from vqclip.sinks.ledger import Ledger
+
+    asked = read_flags(flags)
+    jobs = planned_jobs(Ledger(folder), asked.settings, lambda text: None if asked.delivery.quiet else say.note(text))
+    return carry_out_batch(jobs, folder, asked, {})

@@ -1,0 +1,171 @@
+"""Tables of prompts: rows of CSV, JSON lines and TOML, with each cell written as the option it stands for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of an option, and where it stands: a column counted from 1, or the name of a table's column."""
+
+    text: str
+    place: int | str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a file: a prompt and the words of its options. An option of a table is one word, `--key=value`."""
+
+    line: int
+    prompt: str
+    options: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file of prompts, and where."""
+
+    line: int
+    place: int | str | None
+    text: str
+
+    def __str__(self) -> str:
+        spot = f", column {self.place}" if isinstance(self.place, int) else f", {self.place}" if self.place else ""
+        return f"line {self.line}{spot}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """All rows of a file, and all its problems."""
+
+    rows: list[Row]
+    problems: list[Problem]
+
+
+def read_csv(text: str) -> Rows:
+    """A table whose first line names its columns, `prompt` among them; cut at commas, semicolons or tabs."""
+    found = Rows([], [])
+    header_line = text.split("\n", 1)[0]
+    delimiter = max(",;\t", key=header_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    names: list[str] = []
+    line = 1
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                pass
+            elif not names:
+                names = [cell.strip() for cell in cells]
+                if not _names_are_good(names, found, line):
+                    break
+            elif len(cells) > len(names):
+                complain(found, line, None, f"{len(cells)} cells, but the first line names {len(names)} columns")
+            else:
+                _add(found, line, dict(zip(names, map(str.strip, cells), strict=False)), {})
+            line = reader.line_num + 1
+    except csv.Error as error:
+        complain(found, line, None, f"not a CSV table: {error}")
+    return found
+
+
+def read_jsonl(text: str) -> Rows:
+    """A JSON object a line, `{"prompt": ..., "steps": 50}`, or only a prompt as a JSON string."""
+    found = Rows([], [])
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError as error:
+            complain(found, number, error.colno, f"not JSON: {error.msg}")
+            continue
+        except (RecursionError, ValueError):
+            complain(found, number, 1, "nested too deeply, or a number too long, to be JSON for pictures")
+            continue
+        values = {"prompt": values} if isinstance(values, str) else values
+        if not isinstance(values, dict):
+            complain(found, number, 1, 'neither an object {"prompt": ...} nor a string')
+            continue
+        _add(found, number, values, {key: line.find(json.dumps(key)) + 1 for key in values})
+    return found
+
+
+def read_toml(text: str) -> Rows:
+    """A table `[[picture]]` for each picture; what stands above the first holds for all."""
+    found = Rows([], [])
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line, column = (int(where[1]), int(where[2])) if where else (text.count("\n") + 1, 1)
+        complain(found, line, column, f"not TOML: {str(error).split(' (at ')[0]}")
+        return found
+    except (RecursionError, ValueError):
+        complain(found, 1, None, "nested too deeply, or a number too long, to be TOML for pictures")
+        return found
+    pictures = document.pop("picture", [])
+    if not isinstance(pictures, list) or not all(isinstance(values, dict) for values in pictures):
+        complain(found, 1, "picture", "write one table [[picture]] for each picture")
+        return found
+    starts = [n for n, line in enumerate(text.split("\n"), start=1) if re.match(r"\s*\[\[\s*\"?picture\b", line)]
+    for number, values in enumerate(pictures):
+        _add(found, starts[number] if len(starts) == len(pictures) else 1, {**document, **values}, {})
+    return found
+
+
+def complain(rows: Rows, line: int, place: int | str | None, text: str) -> None:
+    """Adds a problem."""
+    rows.problems.append(Problem(line, place, text))
+
+
+def _add(found: Rows, line: int, values: Mapping[str, Any], columns: Mapping[str, int]) -> None:
+    """Adds the row of a table, or what is wrong with it. columns says where a key stands, if that is known."""
+    prompt = values.get("prompt", "")
+    wrong = [] if isinstance(prompt, str) else [("prompt", "a prompt is text")]
+    words = []
+    for key, value in values.items():
+        if key != "prompt":
+            try:
+                words += list(_words(key, value, columns.get(key) or key))
+            except ValueError as error:
+                wrong.append((key, str(error)))
+    for key, text in wrong:
+        complain(found, line, columns.get(key) or key, text)
+    if not wrong:
+        found.rows.append(Row(line, prompt, tuple(words)))
+
+
+def _words(key: str, value: Any, place: int | str) -> Iterator[Word]:
+    """The option that a cell stands for; an empty cell says nothing. Raises: ValueError."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,40}", key):
+        raise ValueError("this is no name of a setting")
+    flag = key.replace("_", "-")
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, bool):
+            yield Word(f"--{flag}" if one else f"--no-{flag}", place)
+        elif isinstance(one, int | float) and math.isfinite(one):
+            yield Word(f"--{flag}={one}", place)
+        elif isinstance(one, str):
+            if one:
+                yield Word(f"--{flag}={one}", place)
+        elif one is not None:
+            raise ValueError("a value is text, a number, true or false, or a list of these")
+
+
+def _names_are_good(names: list[str], found: Rows, line: int) -> bool:
+    if "prompt" not in names:
+        complain(found, line, None, "the first line must name the columns, `prompt` among them")
+        return False
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        complain(found, line, twice[0] or None, "two columns have this name")
+    return not twice

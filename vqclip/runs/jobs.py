@@ -1,0 +1,217 @@
+"""Jobs: what a batch is to paint becomes settings without gaps, each with an id that any machine finds again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from vqclip.errors import ModelError, PictureError, UsageError, VqclipError
+from vqclip.presets import merge
+from vqclip.prompts import parse_image_prompt
+from vqclip.prompttable import Problem
+from vqclip.runs.plan import resolve
+from vqclip.runs.recipe import plain_name
+from vqclip.settings import Settings
+from vqclip.store.folder import digest, in_folder, locate
+from vqclip.store.registry import WEIGHT_SUFFIXES, clip_name
+from vqclip.wildcards import Template, Wildcards, count, draw, every, picker
+
+Expand = Literal["no", "all", "random"]
+SEEDS = 2**32
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What one line asks for, with all flags and one combination of the sweeps laid over it.
+
+    seeds are the numbers to paint it with; none means one that follows from the prompt, always the same.
+    """
+
+    line: int
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to paint. models maps each model's name, as the recipe writes it, to the digest of its file."""
+
+    id: str
+    settings: Settings
+    line: int
+    models: Mapping[str, str]
+
+    @property
+    def group(self) -> tuple[object, ...]:
+        """Equal for jobs that are painted with the same models in memory."""
+        settings = self.settings
+        reads = settings.coarse or settings.init in ("image", "noise", "gradient")
+        return settings.vqgan, settings.vqgan_config, settings.clip, settings.dtype, bool(reads)
+
+
+@dataclass
+class Jobs:
+    """All jobs of a batch in the order they are painted in, how many were asked for twice, and what is wrong.
+
+    missing holds, for each line that names a model or picture that is not there, what is wrong and its error.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    repeated: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    missing: list[tuple[Problem, ModelError | PictureError]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def make_jobs(asks: Sequence[Ask], *, expand: Expand, wildcards: Wildcards, most: int) -> Jobs:
+    """Expands, numbers and checks all that is asked for; a job that is asked for twice is one.
+
+    Jobs that share models come one after another. Nothing is painted and no torch is loaded.
+    Raises: UsageError if there would be more than `most` jobs.
+    """
+    made, found = Jobs(), {}
+    templates = [_parsed(ask, expand, wildcards, made.problems) for ask in asks]
+    wanted = sum(
+        _copies(ask) * (count(one[0]) * count(one[1]) if expand == "all" else 1)
+        for ask, one in zip(asks, templates, strict=True)
+    )
+    if wanted > most:
+        hint = f"raise the limit with --max-jobs {wanted}, or draw with --expand random"
+        raise UsageError(f"this would be {wanted} pictures, more than {most}", hint=hint)
+    for ask, template in zip(asks, templates, strict=True):
+        try:
+            for settings in _filled(ask, template, expand):
+                job = make_job(settings, ask.line, made.notes.append)
+                made.repeated += job.id in found
+                found.setdefault(job.id, job)
+        except (ModelError, PictureError) as error:
+            made.missing.append((Problem(ask.line, None, error.message), error))
+        except VqclipError as error:
+            made.problems.append(Problem(ask.line, None, error.message))
+    order: dict[tuple[object, ...], int] = {}
+    for job in found.values():
+        order.setdefault(job.group, len(order))
+    made.jobs = sorted(found.values(), key=lambda job: order[job.group])
+    made.notes = list(dict.fromkeys(made.notes))
+    return made
+
+
+def make_job(settings: Settings, line: int, note: Callable[[str], None]) -> Job:
+    """Fills every open setting and finds the job's id. Raises: UsageError, ModelError, PictureError."""
+    resolved, notes = resolve(settings.check())
+    for text in notes:
+        note(text)
+    found, models = identify(resolved)
+    return Job(found, resolved, line, models)
+
+
+def identify(settings: Settings) -> tuple[str, dict[str, str]]:
+    """(the id of a job, the digests of its models). settings come from `resolve`.
+
+    The id is a hash of every setting that is not the default and of the content of every file, whatever its name, so it
+    is the same on every machine, and stays when later versions know more settings.
+    Raises: ModelError, PictureError if a file is missing.
+    """
+    own = {"vqgan", "clip", "vqgan_config", "init_image", "image_prompts"}
+    fields = Settings.model_fields
+    values: dict[str, Any] = {
+        key: value for key, value in settings.model_dump().items() if key not in own and value != fields[key].default
+    }
+    models = _models(settings)
+    values["models"] = [found for _, found in models]
+    values["clip"] = [parse_image_prompt(text).weight for text in settings.clip]
+    if settings.vqgan_config:
+        values["vqgan_config"] = digest(Path(settings.vqgan_config).expanduser())
+    if settings.init_image:
+        values["init_image"] = _picture(settings.init_image)
+    likes = [parse_image_prompt(text) for text in settings.image_prompts]
+    values["image_prompts"] = [[_picture(one.text), one.weight, str(one.stop)] for one in likes]
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16], dict(models)
+
+
+def _models(settings: Settings) -> list[tuple[str, str]]:
+    models = [(plain_name(settings.vqgan), digest(locate(settings.vqgan, "vqgan")))]
+    names = [parse_image_prompt(text).text for text in settings.clip]
+    models += [(f"clip:{plain_name(name)}", _clip(name)) for name in names]
+    if settings.init == "prior":
+        models.append(("prior:starter", digest(locate("starter", "prior"))))
+        models.append(("clip:starter", digest(locate("starter", "clip"))))  # the prior reads the prompt through it
+    return models
+
+
+def _clip(name: str) -> str:
+    """The digest of a CLIP that is a file; the published name of one that open_clip knows, which says as much."""
+    text = clip_name(name)
+    head, _, local = text.partition("=")
+    if local:
+        return f"{head}={digest(Path(local).expanduser())}"
+    if text == "starter" or text.lower().endswith(WEIGHT_SUFFIXES):
+        return digest(locate(text, "clip"))
+    found = None if "/" in text else in_folder(text)
+    return digest(found) if found else text
+
+
+def _picture(path: str) -> str:
+    try:
+        return _sha256(str(Path(path).expanduser()))
+    except OSError as error:
+        raise PictureError(f"{path} cannot be read: {error.strerror or error}", hint="check the path") from error
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _copies(ask: Ask) -> int:
+    return len(ask.seeds) if len(ask.seeds) > 1 else ask.count
+
+
+def _parsed(ask: Ask, expand: Expand, wildcards: Wildcards, problems: list[Problem]) -> tuple[Template, Template]:
+    """The templates of prompt and negative prompt; plain texts where nothing is to be expanded."""
+    texts = [ask.settings.get("prompt") or "", ask.settings.get("negative") or ""]
+    if expand == "no":
+        return (texts[0],), (texts[1],)
+    try:
+        return wildcards.parse(texts[0]), wildcards.parse(texts[1])
+    except UsageError as error:
+        problems.append(Problem(ask.line, None, error.message + (f" ({error.hint})" if error.hint else "")))
+        return (), ()
+
+
+def _filled(ask: Ask, templates: tuple[Template, Template], expand: Expand) -> Iterator[Settings]:
+    """The settings of every picture that one line asks for."""
+    if not templates[0] and not templates[1] and expand != "no":
+        return  # its problem is noted
+    for seed in _seeds(ask):
+        for prompt, negative in _texts(templates, expand, seed):
+            words = {"prompt": prompt, "negative": negative or None, "seed": seed}
+            yield Settings.make(merge(ask.settings, words), source="its settings")
+
+
+def _texts(templates: tuple[Template, Template], expand: Expand, seed: int) -> Iterator[tuple[str, str]]:
+    if expand == "random":
+        pick = picker(seed)
+        yield draw(templates[0], pick), draw(templates[1], pick)
+        return
+    for prompt in every(templates[0]):
+        for negative in every(templates[1]):
+            yield prompt, negative
+
+
+def _seeds(ask: Ask) -> Sequence[int]:
+    if len(ask.seeds) > 1:
+        if ask.count > 1:
+            raise UsageError("several seeds and a count", hint="say one of them")
+        return ask.seeds
+    text = f"{ask.settings.get('prompt', '')}"
+    first = ask.seeds[0] if ask.seeds else int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:4])
+    return [(first + n) % SEEDS for n in range(ask.count)]
