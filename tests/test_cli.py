@@ -225,7 +225,7 @@ def test_pictures_that_all_diverge_are_no_partial_success(door: Door):
 
 
 def test_every_setting_and_delivery_has_a_flag():
-    reached = {flag.name for flag in FLAGS} | {"prompt", "preview_every", "metadata", "number"}
+    reached = {flag.name for flag in FLAGS} | {"prompt", "preview_every", "metadata", "number", "state", "job"}
     assert set(Settings.model_fields) | set(Delivery.model_fields) <= reached
 
 
@@ -404,7 +404,7 @@ def test_the_shell_completes_commands_and_flags():
         "COMP_CWORD": "2",
     }
     ran = subprocess.run([sys.executable, "-c", ENTRY], capture_output=True, text=True, env=environment, cwd=ROOT)
-    assert ran.stdout.split() == ["--steps"]
+    assert ran.stdout.split() == ["--steps", "--state-every"]
 
 
 def test_a_reader_that_goes_away_is_no_bug():

@@ -62,9 +62,9 @@ def test_a_shipped_name_is_not_taken_over_by_the_users_folder(tmp_path: Path):
         ("steps = -1", "steps = -1", None),
         ("steps = ", "not a TOML file", None),
         ("description = 3", "description must be text", None),
-        ("init_image = '../secret.png'", "outside the preset's own folder", "a preset may name only files"),
-        ("image_prompts = ['a.png', '/etc/x.png:2']", "outside the preset's own folder", "a preset may name"),
-        ("vqgan = '../../evil.ckpt'", "outside the preset's own folder", "a preset may name"),
+        ("init_image = '../secret.png'", "outside its own folder", "a preset may name only files"),
+        ("image_prompts = ['a.png', '/etc/x.png:2']", "outside its own folder", "a preset may name"),
+        ("vqgan = '../../evil.ckpt'", "outside its own folder", "a preset may name"),
         ("[steps]\nx = 1", "steps", None),
     ],
 )

@@ -61,6 +61,9 @@ def test_every_command_of_the_pages_is_understood(
         Path("mine.toml").write_text("steps = 3\n", encoding="utf-8")
     if args[:2] in (["models", "get"], ["models", "add"], ["models", "convert"]):
         return _is_understood(args)  # these need the network, or files
+    if args[:1] == ["batch"]:
+        Path("prompts.txt").write_text("a castle\n", encoding="utf-8")
+        args.append("--dry-run")
     if args == ["doctor"]:
         monkeypatch.setattr("vqclip.cli.doctor.CHECKS", ())
     ran = door(*args)

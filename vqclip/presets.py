@@ -163,7 +163,7 @@ def inside(key: str, value: Any, preset: Path) -> Any:
 
     Raises: UsageError if one lies elsewhere: files from others may name only what came with them.
     """
-    if key not in _FILES or not isinstance(value, str | list):
+    if key not in _FILES | {"preset"} or not isinstance(value, str | list):
         return value
     if isinstance(value, list):
         return [inside(key, one, preset) if isinstance(one, str) else one for one in value]
@@ -175,8 +175,8 @@ def inside(key: str, value: Any, preset: Path) -> Any:
     whole = (folder / path).resolve()
     if not whole.is_relative_to(folder):
         raise UsageError(
-            f"{preset}: {key} = {value!r} lies outside the preset's own folder",
-            hint="a preset or a file of prompts may name only files beside it; give this one on the command line",
+            f"{preset}: {key} = {value!r} lies outside its own folder",
+            hint="a preset may name only files beside it, as may a file of prompts; name this one on the command line",
         )
     return f"{head}{equals}{whole}{rest}"
 

@@ -51,6 +51,10 @@ class Wildcards:
                 self._files.setdefault(path.stem, path)
         self._read: dict[str, Choice] = {}
 
+    def names(self) -> list[str]:
+        """All lists there are."""
+        return sorted(self._files)
+
     def parse(self, text: str) -> Template:
         r"""Cuts a prompt into texts and choices. `\{`, `\}` and `\_` are characters like others.
 

@@ -42,9 +42,10 @@ def batch(ctx: typer.Context, file: str, **flags: Any) -> int:
     data, name, kind = _read(file)
     rows = read_rows(data, name=name, kind=kind, short=short_options())
     sweeps = _sweeps(own["sweep"] or [])
-    folder = Path(file).expanduser().parent if file != "-" else Path()
     command = ctx.parent.command.commands["generate"]  # type: ignore[union-attr]
-    asks, problems = make_asks(rows.rows, command=command, folder=folder, flags=read_said(flags), sweeps=sweeps)
+    asks, problems = make_asks(
+        rows.rows, command=command, file=Path(file).expanduser(), flags=read_said(flags), sweeps=sweeps
+    )
     from vqclip.runs.jobs import make_jobs
 
     expand = own["expand"] or "no"

@@ -44,6 +44,7 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     Raises: PartialError if some failed; OutputError.
     """
     from vqclip.runs.batch import choose_crew, paint_batch, standing, take_shard
+    from vqclip.runs.cores import share_cores
     from vqclip.sinks.ledger import Ledger
     from vqclip.sinks.play import signals
 
@@ -57,6 +58,7 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     teller.begin(_counts(mine, stands), folder)
     if not stands.left:
         return 0
+    share_cores()
     crew = choose_crew(ledger, delivery, workers=own.get("workers") or "1", ray=own.get("ray"))
     with signals() as stop:
         for report in paint_batch(jobs, stands.left, ledger, crew, stop=stop, note=teller.note):

@@ -49,6 +49,7 @@ def _picture(what: Path, flags: dict[str, Any]) -> int:
     """Paints a single picture to its end, in the place of the unfinished one."""
     from vqclip.runs.painter import literal
     from vqclip.runs.plan import resolve
+    from vqclip.runs.recipe import own_models
     from vqclip.sinks.state import read_recipe_of_state
 
     asked = read_flags(flags)
@@ -56,7 +57,8 @@ def _picture(what: Path, flags: dict[str, Any]) -> int:
     picture = state.with_name(state.name.removesuffix(".state"))
     inside = read_recipe_of_state(state)
     recipe = preset_from_recipe(inside, name=state.name)
-    ask_for_missing(recipe, asked.settings)
+    found = own_models(inside, {key: value for key, value in recipe.dropped.items() if key not in asked.settings})
+    ask_for_missing(recipe, {**found, **asked.settings})
     asked = with_threads_of(inside, asked)
     own = {
         "output": literal(str(picture)),
@@ -64,7 +66,7 @@ def _picture(what: Path, flags: dict[str, Any]) -> int:
         "overwrite": _is_unfinished(picture),
         "device": flags.get("device") or str(inside.get("device", "auto")),
     }
-    settings = Settings.make(merge(recipe.settings, asked.settings), source=state.name)
+    settings = Settings.make(merge(recipe.settings, found, asked.settings), source=state.name)
     stopped = paint_one(resolve(settings.check())[0], asked.delivery.model_copy(update=own))
     return 128 + stopped if stopped else 0
 

@@ -45,12 +45,12 @@ def short_options() -> set[str]:
 
 
 def make_asks(
-    rows: Sequence[Row], *, command: Any, folder: Path, flags: Said, sweeps: Sequence[Sweep]
+    rows: Sequence[Row], *, command: Any, file: Path, flags: Said, sweeps: Sequence[Sweep]
 ) -> tuple[list[Ask], list[Problem]]:
     """What rows ask for, and all that is wrong with them.
 
     Presets lie lowest, then the row, then the flags, then the sweeps. command is the one whose options a row may hold;
-    folder is where files lie that a row names. Raises: UsageError for a sweep or preset of the flags that is wrong.
+    beside file lies what a row names. Raises: UsageError for a sweep or preset of the flags that is wrong.
     """
     asks: list[Ask] = []
     problems: list[Problem] = []
@@ -59,10 +59,10 @@ def make_asks(
     for row in rows:
         try:
             said = read_words(command, row.options)
-            own = {key: inside(key, value, folder / "the file") for key, value in said.settings.items()}
-            below = {**look, **_look(_near(said.preset, folder))}
+            own = {key: inside(key, value, file) for key, value in said.settings.items()}
+            below = {**look, **_look(_near(said.preset, file))}
         except VqclipError as error:
-            problems.append(Problem(row.line, getattr(error, "place", None), error.message))
+            problems.append(Problem(row.line, getattr(error, "place", None), error.message.removeprefix(f"{file}: ")))
             continue
         for swept in tries:
             words = {"prompt": repair(row.prompt)}
@@ -150,7 +150,7 @@ def _look(name: str | None) -> Mapping[str, Any]:
     return find_look(name).settings if name else {}
 
 
-def _near(preset: str | None, folder: Path) -> str | None:
+def _near(preset: str | None, file: Path) -> str | None:
     """A preset's name as it is; one that is a file must lie beside the file of prompts. Raises: UsageError."""
     is_file = preset is not None and (re.search(r"[/\\]|\.(toml|json|png|jpe?g|webp)$", preset) is not None)
-    return inside("init_image", preset, folder / "the file") if is_file else preset
+    return inside("preset", preset, file) if is_file else preset

@@ -9,7 +9,7 @@ from typing import Any
 
 from vqclip.errors import UsageError
 from vqclip.presets import Preset, merge, preset_from_recipe
-from vqclip.runs.cores import idle_cores
+from vqclip.runs.cores import allowed_cores, usual_threads
 from vqclip.runs.jobs import Job, make_job
 from vqclip.runs.painter import Note, Report, paint_job
 from vqclip.runs.recipe import plain_settings
@@ -123,9 +123,9 @@ def _alone(jobs: Sequence[Job], ledger: Ledger, delivery: Delivery, *, stop: Sto
 def _shares(delivery: Delivery, workers: str) -> list[Delivery]:
     """A delivery for each worker: its device, its part of the cores, and no bar of its own."""
     gpus = _gpus(delivery.device)
-    cores = idle_cores()
+    cores = len(allowed_cores())
     number = int(workers) if workers != "auto" else gpus or max(1, cores // CORES_OF_A_WORKER)
-    threads = delivery.threads or max(1, cores // number)
+    threads = delivery.threads or max(1, min(usual_threads(), cores // number))
     return [
         delivery.model_copy(
             update={"device": f"cuda:{n % gpus}" if gpus else delivery.device, "threads": threads, "quiet": True}

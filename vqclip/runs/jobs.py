@@ -125,7 +125,7 @@ def identify(settings: Settings) -> tuple[str, dict[str, str]]:
     }
     models = _models(settings)
     values["models"] = [found for _, found in models]
-    values["clip"] = [parse_image_prompt(text).weight for text in settings.clip]
+    values["clip"] = [parse_image_prompt(text).weight for text in settings.clip or ()]
     if settings.vqgan_config:
         values["vqgan_config"] = digest(Path(settings.vqgan_config).expanduser())
     if settings.init_image:
@@ -138,7 +138,7 @@ def identify(settings: Settings) -> tuple[str, dict[str, str]]:
 
 def _models(settings: Settings) -> list[tuple[str, str]]:
     models = [(plain_name(settings.vqgan), digest(locate(settings.vqgan, "vqgan")))]
-    names = [parse_image_prompt(text).text for text in settings.clip]
+    names = [parse_image_prompt(text).text for text in settings.clip or ()]
     models += [(f"clip:{plain_name(name)}", _clip(name)) for name in names]
     if settings.init == "prior":
         models.append(("prior:starter", digest(locate("starter", "prior"))))

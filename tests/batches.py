@@ -1,0 +1,55 @@
+"""Tools of the tests of batches: tiny models on the command line, and what lies in a folder afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vqclip.sinks.ledger import job_of
+
+SMALL = ("--steps", "3", "--size", "32x32", "--cutouts", "2")
+
+
+def pixels(path: str | Path) -> str:
+    """A hash of a picture's pixels; the whole file is read, so a broken one is an error."""
+    with Image.open(path) as picture:
+        return hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()
+
+
+def pictures(folder: Path) -> dict[str, str]:
+    """The finished jobs of a folder: id -> pixels. Fails if a job is there twice, or a picture is not whole."""
+    found = [(job_of(path), pixels(path)) for path in sorted(folder.glob("*.png"))]
+    assert len({job for job, _ in found}) == len(found), "a job was painted twice"
+    assert all(job for job, _ in found), "a picture of no job"
+    return {job: hash_ for job, hash_ in found if job}
+
+
+def strays(folder: Path) -> list[str]:
+    """Everything in a folder of a batch that should not stay there when all is done."""
+    kept = {".vqclip", "jobs.jsonl"}
+    return [path.name for path in folder.rglob("*") if path.suffix != ".png" and path.name not in kept]
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, moment: int, *, picture: int = 1, number: int = signal.SIGINT) -> None:
+    """Sends this process a signal at a step of the n-th picture that is painted, once."""
+    import vqclip.runs.picture as room
+
+    paint: Callable[..., Any] = room.painting
+    begun = 0
+
+    def painting(*args: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        for event in paint(*args):
+            if (begun, event.index) == (picture, moment):
+                os.kill(os.getpid(), number)
+            yield event
+
+    monkeypatch.setattr(room, "painting", painting)
