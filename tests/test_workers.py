@@ -1,0 +1,220 @@
+"""Several processes: nothing is lost and nothing painted twice, whoever is killed, and the pixels are the same."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from batches import SMALL, pictures, strays
+from steps import start_python
+
+from vqclip.cli.main import main
+from vqclip.errors import MemoryFullError
+from vqclip.runs import workers as room
+from vqclip.runs.jobs import Ask, Job, make_jobs
+from vqclip.runs.painter import Report
+from vqclip.settings import Delivery
+from vqclip.sinks.ledger import Ledger
+from vqclip.sinks.play import StopFlag
+from vqclip.wildcards import Wildcards
+
+RUN = "import sys\nfrom vqclip.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+
+
+def jobs_of(tiny_models, count: int, **more: object) -> list[Job]:
+    asks = [Ask(1, tiny_models.settings(**more), seeds=tuple(range(count)))]
+    return make_jobs(asks, expand="no", wildcards=Wildcards([]), most=count).jobs
+
+
+def here(folder: Path, jobs: list[Job], **more: object) -> dict[str, str]:
+    """Paints jobs in this process; gives id -> pixels."""
+    from vqclip.runs.painter import paint_job
+
+    ledger = Ledger(folder)
+    ledger.prepare()
+    delivery = Delivery(device="cpu", threads=1, quiet=True, **more)
+    assert all(paint_job(job, ledger, delivery, stop=StopFlag(), note=print).path for job in jobs)
+    return pictures(folder)
+
+
+def test_a_killed_worker_is_replaced_and_two_workers_paint_what_one_does(tiny_models, tmp_path) -> None:
+    jobs = jobs_of(tiny_models, 3, steps=12)
+    ledger = Ledger(tmp_path / "two")
+    ledger.prepare()
+    share = Delivery(device="cpu", threads=1, quiet=True, state_every=3)
+    hire, killed = room._hire, []
+
+    def hire_and_kill(*args):
+        worker = hire(*args)
+        if not killed:
+            killed.append(worker.process.pid)
+            os.kill(worker.process.pid, signal.SIGKILL)
+        return worker
+
+    room._hire = hire_and_kill
+    try:
+        reports = list(room.paint_in_processes(jobs, ledger, [share, share], stop=StopFlag(), note=print))
+    finally:
+        room._hire = hire
+    assert killed and all(isinstance(report, Report) and report.path for report in reports) and len(reports) == 3
+    ledger.tidy([job.id for job in jobs])
+    assert pictures(tmp_path / "two") == here(tmp_path / "one", jobs) and strays(tmp_path / "two") == []
+
+
+class Dead:
+    """Stands in for a process that died at once."""
+
+    exitcode = -9
+
+    def join(self, timeout: float | None = None) -> None: ...
+    def kill(self) -> None: ...
+
+
+def test_a_job_that_kills_every_worker_fails_alone_and_dying_without_end_ends_it(tiny_models, monkeypatch) -> None:
+    from collections import Counter, deque
+    from multiprocessing import Pipe
+
+    (job,) = jobs_of(tiny_models, 1)
+    queue, tries = deque(), Counter()
+    worker = room.Worker(Dead(), Pipe()[0], Delivery(), job)
+    for _ in range(room.RETRIES):
+        assert list(room._bury(worker, queue, tries)) == [] and queue.popleft() == job
+    (report,) = room._bury(worker, queue, tries)
+    assert report.failure.code == 7 and "killed by SIGKILL" in report.failure.message and not queue
+    with pytest.raises(MemoryFullError, match="again and again"):
+        room._require_life(99, [worker], worker)
+
+
+def write_list(folder: Path, lines: int = 1) -> Path:
+    path = folder / "p.txt"
+    path.write_text("".join(f"a castle in fog {n}\n" for n in range(lines)))
+    return path
+
+
+def wait_for(folder: Path, number: int, process: subprocess.Popen, seconds: float = 300) -> None:
+    """Waits until there are so many pictures."""
+    until = time.monotonic() + seconds
+    while len(list(folder.glob("*.png"))) < number and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a driver."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.long
+def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path) -> None:
+    folder = tmp_path / "out"
+    more = ["--seed", "1..200", "--workers", "2", "--state-every", "2", "-o", str(folder), "--quiet"]
+    driver = start_python(RUN, "batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more)
+    for number in range(10, 201, 10):
+        wait_for(folder, number, driver)
+        for child in children(driver.pid)[:1]:
+            os.kill(child, signal.SIGKILL)
+    out, err = driver.communicate(timeout=600)
+    assert driver.returncode == 0, err
+    assert len(pictures(folder)) == 200 == len(set(out.split())) and strays(folder) == []
+
+
+@pytest.mark.long
+def test_a_killed_driver_is_only_repeated_and_no_finished_job_with_it(tiny_models, tmp_path) -> None:
+    folder = tmp_path / "out"
+    more = ["--seed", "1..40", "--workers", "2", "-o", str(folder), "--quiet"]
+    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more]
+    driver = start_python(RUN, *command)
+    wait_for(folder, 10, driver)
+    driver.kill()
+    driver.communicate()
+    time.sleep(2)  # the workers notice that nobody listens
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+    again = start_python(RUN, *command)
+    out, err = again.communicate(timeout=600)
+    assert again.returncode == 0, err
+    assert len(pictures(folder)) == 40 and len(out.split()) == 40 - len(before) and strays(folder) == []
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+
+
+@pytest.mark.long
+def test_eight_processes_publish_into_one_folder(tiny_models, tmp_path) -> None:
+    folder = tmp_path / "out"
+    command = ["batch", write_list(tmp_path, 5), *tiny_models.flags(), *SMALL, "-o", str(folder), "--quiet"]
+    running = [start_python(RUN, *command) for _ in range(8)]
+    for process in running:
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+    assert len(pictures(folder)) == 5 and strays(folder) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_signals_at_any_time_leave_whole_pictures_and_the_pixels_stay(tiny_models, tmp_path, workers) -> None:
+    folder = tmp_path / "out"
+    size = ["--steps", "40", "--size", "32x32", "--cutouts", "2", "--seed", "1..6", "--workers", workers]
+    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *size, "-o", str(folder), "--quiet"]
+    codes = []
+    for attempt in range(10):
+        driver = start_python(RUN, *command)
+        try:
+            driver.communicate(timeout=4 + attempt * 0.37)
+        except subprocess.TimeoutExpired:
+            driver.terminate()
+            _, err = driver.communicate(timeout=120)
+            assert driver.returncode in (0, 143), err
+        codes.append(driver.returncode)
+        pictures(folder)
+    last = start_python(RUN, *command)
+    _, err = last.communicate(timeout=600)
+    assert last.returncode == 0, err
+    assert 143 in codes and strays(folder) == []
+    assert main([*map(str, command[:-2]), str(tmp_path / "whole"), "--quiet"]) == 0
+    assert pictures(folder) == pictures(tmp_path / "whole") and len(pictures(folder)) == 6
+
+
+FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\n"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_full_disk_ends_it_with_6_and_no_partial_file(tiny_models, tmp_path, workers) -> None:
+    folder = tmp_path / "out"
+    program = RUN.replace("from vqclip.cli.main", FULL + "from vqclip.cli.main")
+    command = ["batch", write_list(tmp_path), *tiny_models.flags(), "--steps", "2", "--cutouts", "2", "--seed", "1..3"]
+    driver = start_python(program, "5000", *command, "--size", "128x128", "--workers", workers, "-o", str(folder))
+    out, err = driver.communicate(timeout=300)
+    assert (driver.returncode, out) == (6, ""), err
+    assert pictures(folder) == {} and strays(folder) == []
+
+
+@pytest.mark.long
+def test_a_batch_costs_little_more_than_its_steps(tiny_models, tmp_path) -> None:
+    import torch
+
+    from vqclip.runs.parts import build_parts
+    from vqclip.runs.picture import painting, set_threads
+
+    jobs = jobs_of(tiny_models, 100, steps=10, width=128, height=128, cutouts=16)
+    set_threads(1)
+    cpu = torch.device("cpu")
+    parts = [build_parts(job.settings, device=cpu, offline=True, note=print) for job in jobs]
+    started = time.perf_counter()
+    for one in parts:
+        for _ in painting(one):
+            pass
+    steps = time.perf_counter() - started
+    started = time.perf_counter()
+    for job in jobs:
+        build_parts(job.settings, device=cpu, offline=True, note=print)
+    inits = time.perf_counter() - started
+    started = time.perf_counter()
+    here(tmp_path, jobs)
+    whole = time.perf_counter() - started
+    print(f"steps {steps:.1f} s, inits {inits:.1f} s, all {whole:.1f} s", file=sys.stderr)
+    assert whole < 1.05 * (steps + inits) + 100 * 0.02  # and a save of each
