@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+MOST = 10**18
+
 
 @dataclass(frozen=True)
 class Word:
@@ -152,13 +154,13 @@ def _words(key: str, value: Any, place: int | str) -> Iterator[Word]:
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, bool):
             yield Word(f"--{flag}" if one else f"--no-{flag}", place)
-        elif isinstance(one, int | float) and math.isfinite(one):
+        elif (isinstance(one, int) and abs(one) < MOST) or (isinstance(one, float) and math.isfinite(one)):
             yield Word(f"--{flag}={one}", place)
         elif isinstance(one, str):
             if one:
                 yield Word(f"--{flag}={one}", place)
         elif one is not None:
-            raise ValueError("a value is text, a number, true or false, or a list of these")
+            raise ValueError("a value is text, a number of sensible size, true or false, or a list of these")
 
 
 def _names_are_good(names: list[str], found: Rows, line: int) -> bool:

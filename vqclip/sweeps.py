@@ -50,7 +50,7 @@ def spread(text: str) -> Iterator[str]:
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Reads seeds: `7`, `1..8` or `1,5,9`; each counts once. Raises: UsageError for anything else."""
     values = list(spread(text))
-    if not all(value.isascii() and value.isdigit() and int(value) < 2**32 for value in values):
+    if not all(re.fullmatch("[0-9]{1,10}", value) and int(value) < 2**32 for value in values):
         if text.strip().casefold() == "random":
             hint = "say which: --seed 1..8; without --seed each prompt has a number of its own that stays the same"
             raise UsageError("--seed random: a batch must be able to find its pictures again", hint=hint)

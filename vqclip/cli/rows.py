@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,20 @@ def make_asks(
     """
     asks: list[Ask] = []
     problems: list[Problem] = []
-    look = _look(flags.preset)
+    look_of = cache(_look)
+    look = look_of(flags.preset)
     tries = [_swept(command, chosen) for chosen in combinations(sweeps)]
     for row in rows:
         try:
             said = read_words(command, row.options)
             own = {key: inside(key, value, file) for key, value in said.settings.items()}
-            below = {**look, **_look(_near(said.preset, file))}
+            below = {**look, **look_of(_near(said.preset, file))}
         except VqclipError as error:
             problems.append(Problem(row.line, getattr(error, "place", None), error.message.removeprefix(f"{file}: ")))
             continue
         for swept in tries:
             words = {"prompt": repair(row.prompt)}
-            settings = merge(below, _look(swept.preset), own, words, flags.settings, swept.settings)
+            settings = merge(below, look_of(swept.preset), own, words, flags.settings, swept.settings)
             seeds = swept.seeds or flags.seeds or said.seeds
             asks.append(Ask(row.line, settings, seeds, swept.count or flags.count or said.count or 1))
     return asks, problems
@@ -145,7 +146,6 @@ def _swept(command: Any, chosen: Sequence[tuple[str, str]]) -> Said:
         raise UsageError(f"--sweep {getattr(error, 'place', '')}: {error.message}", hint=error.hint) from error
 
 
-@lru_cache(maxsize=256)
 def _look(name: str | None) -> Mapping[str, Any]:
     return find_look(name).settings if name else {}
 

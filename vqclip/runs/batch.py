@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ def choose_crew(ledger: Ledger, delivery: Delivery, *, workers: str = "1", ray: 
 
     Raises: UsageError for a number of workers that is none, or a cluster that does not answer.
     """
-    if not (workers == "auto" or (workers.isascii() and workers.isdigit() and 1 <= int(workers) <= 1024)):
+    if not (workers == "auto" or (re.fullmatch("[0-9]{1,4}", workers) and int(workers))):
         raise UsageError(f"--workers {workers!r} is no number of processes", hint="write a number, or auto")
     if delivery.state_every is None:
         delivery = delivery.model_copy(update={"state_every": STATE_EVERY})
@@ -107,8 +108,9 @@ def planned_jobs(ledger: Ledger, given: Mapping[str, Any], note: Note) -> list[J
 
 def take_shard(jobs: Sequence[Job], text: str) -> list[Job]:
     """The i-th of n parts of all jobs, written i/n, counted from 1. Raises: UsageError for anything else."""
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+    number, _, of = text.partition("/")
+    plain = all(re.fullmatch("[0-9]{1,9}", one) for one in (number, of))
+    if not (plain and 1 <= int(number) <= int(of)):
         raise UsageError(f"--shard {text!r} is no part", hint="write --shard 1/4, 2/4, 3/4 and 4/4")
     return list(jobs[int(number) - 1 :: int(of)])
 

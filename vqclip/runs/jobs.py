@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,15 +159,9 @@ def _clip(name: str) -> str:
 
 def _picture(path: str) -> str:
     try:
-        return _sha256(str(Path(path).expanduser()))
-    except OSError as error:
-        raise PictureError(f"{path} cannot be read: {error.strerror or error}", hint="check the path") from error
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return digest(Path(path).expanduser())
+    except ModelError as error:
+        raise PictureError(error.message, hint="check the path") from error
 
 
 def _copies(ask: Ask) -> int:

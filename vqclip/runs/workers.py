@@ -58,6 +58,9 @@ def paint_in_processes(
                 try:
                     report = _listen(worker, note)
                 except EOFError:
+                    if worker.told and worker.job is None:
+                        crew.remove(worker)  # it went home, as it was told
+                        continue
                     deaths += 1
                     _require_life(deaths, crew, worker)
                     yield from _bury(worker, queue, tries)
