@@ -42,9 +42,9 @@ def here(folder: Path, jobs: list[Job], **more: object) -> dict[str, str]:
     return pictures(folder)
 
 
-def test_a_killed_worker_is_replaced_and_two_workers_paint_what_one_does(tiny_models, tmp_path) -> None:
+def test_a_killed_worker_is_replaced_and_paints_the_same_pixels(tiny_models, tmp_path) -> None:
     jobs = jobs_of(tiny_models, 3, steps=12)
-    ledger = Ledger(tmp_path / "two")
+    ledger = Ledger(tmp_path / "killed")
     ledger.prepare()
     share = Delivery(device="cpu", threads=1, quiet=True, state_every=3)
     hire, killed = room._hire, []
@@ -58,12 +58,12 @@ def test_a_killed_worker_is_replaced_and_two_workers_paint_what_one_does(tiny_mo
 
     room._hire = hire_and_kill
     try:
-        reports = list(room.paint_in_processes(jobs, ledger, [share, share], stop=StopFlag(), note=print))
+        reports = list(room.paint_in_processes(jobs, ledger, [share], stop=StopFlag(), note=print))
     finally:
         room._hire = hire
     assert killed and all(isinstance(report, Report) and report.path for report in reports) and len(reports) == 3
     ledger.tidy([job.id for job in jobs])
-    assert pictures(tmp_path / "two") == here(tmp_path / "one", jobs) and strays(tmp_path / "two") == []
+    assert pictures(tmp_path / "killed") == here(tmp_path / "here", jobs) and strays(tmp_path / "killed") == []
 
 
 class Dead:
