@@ -16,8 +16,9 @@ from vqclip.prompttable import Problem
 from vqclip.runs.plan import resolve
 from vqclip.runs.recipe import plain_name
 from vqclip.settings import Settings
+from vqclip.store.clips import clip_name
 from vqclip.store.folder import digest, in_folder, locate
-from vqclip.store.registry import WEIGHT_SUFFIXES, clip_name
+from vqclip.store.registry import WEIGHT_SUFFIXES
 from vqclip.wildcards import Template, Wildcards, count, draw, every, picker
 
 Expand = Literal["no", "all", "random"]
