@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,27 @@ def test_failed_jobs_are_listed_the_others_go_on_and_a_later_run_tries_them_agai
     monkeypatch.setattr(room, "build_parts", build)
     code, out, _ = vqclip("batch", file)
     assert code == 0 and len(out.split()) == 1 and strays(Path("outputs/p")) == []
+
+
+def test_a_job_that_diverges_keeps_its_last_good_picture_until_it_is_done(vqclip, monkeypatch) -> None:
+    import torch
+
+    import vqclip.runs.picture as room
+
+    build = room.build_parts
+
+    def broken(settings, **more):
+        bad = torch.full((1,), float("nan"))
+        return replace(build(settings, **more), extras=[("bad", 1.0, lambda image, latent: bad * image.sum())])
+
+    file, longer = write("p.txt", "a castle\n"), ("--steps", "12", *SMALL[2:])
+    with monkeypatch.context() as patch:
+        patch.setattr(room, "build_parts", broken)
+        code, out, err = vqclip("batch", file, small=longer)
+    (kept,) = Path("outputs/p").glob("*.png")
+    assert (code, out) == (3, "") and kept.name.endswith(".unfinished.png") and kept.name in err
+    code, out, _ = vqclip("batch", file, small=longer)
+    assert code == 0 and [str(path.resolve()) for path in Path("outputs/p").glob("*.png")] == [out.strip()]
 
 
 def test_json_tells_every_event_as_a_line(vqclip) -> None:

@@ -78,9 +78,8 @@ def paint_batch(
         for report in crew(left, stop, note):
             if report.path is not None:
                 finished.add(report.job.id)
-                ledger.forget(report.job.id)
+                ledger.finish(report.job.id)
             elif report.failure is not None:
-                ledger.forget(report.job.id)
                 ledger.fail(report.job.id, {**vars(report.failure), "line": report.job.line})
             yield report
     finally:

@@ -69,7 +69,8 @@ class Ledger:
         return {name.split(".")[0] for name in _names(self._work) if ".state" in name}
 
     def fail(self, job: str, reason: Mapping[str, Any]) -> None:
-        """Remembers why a job failed. Raises: OutputError."""
+        """Remembers why a job failed, and takes its state away: it begins anew. Raises: OutputError."""
+        self.forget(job)
         publish(self._work / f"{job}.failed", json.dumps(reason).encode(), overwrite=True, durable=False)
 
     def failures(self) -> dict[str, dict[str, Any]]:
@@ -82,8 +83,14 @@ class Ledger:
                     found[name.removesuffix(".failed")] = reason if isinstance(reason, dict) else {}
         return found
 
+    def finish(self, job: str) -> None:
+        """Removes all that is kept of a job beside its finished picture."""
+        self.forget(job)
+        for path in self.folder.glob(f"*-{job}.unfinished.png"):
+            path.unlink(missing_ok=True)
+
     def forget(self, job: str) -> None:
-        """Removes what is kept of a job beside its picture: state and reason."""
+        """Removes the state of a job, and the reason why it failed."""
         for suffix in (".state", ".state.old", ".failed"):
             with contextlib.suppress(OSError):
                 (self._work / f"{job}{suffix}").unlink(missing_ok=True)
