@@ -33,7 +33,7 @@ def painters() -> list[int]:
                 title = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            found += [int(entry.name)] if title.startswith(b"ray::_Painter.paint") else []
+            found += [int(entry.name)] if title.startswith(b"ray::_Painter") else []
     return found
 
 

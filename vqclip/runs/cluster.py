@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from vqclip.errors import MemoryFullError, OutputError, UsageError
+from vqclip.runs.cores import share_cores
 from vqclip.runs.jobs import Job
 from vqclip.runs.painter import Failure, Note, Report, paint_job
 from vqclip.settings import Delivery
@@ -35,7 +37,7 @@ class Cluster:
             raise UsageError("--ray needs Ray", hint="pip install 'vqclip[cluster]'") from error
         self._ray: Any = ray
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR", ignore_reinit_error=True)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, ignore_reinit_error=True)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UsageError(f"no Ray cluster answers at {address!r}: {reason}", hint="see `ray status`") from error
@@ -66,7 +68,7 @@ class Cluster:
                     told = True
                     for painter in crew:
                         painter.stop.remote()
-                for answer in ray.wait(list(busy), timeout=LOOK_SECONDS)[0]:
+                for answer in ray.wait(list(busy), timeout=LOOK_SECONDS)[0] if busy else ():
                     job, painter = busy.pop(answer)
                     free.append(painter)
                     yield self._read(answer, job, note)
@@ -95,6 +97,7 @@ class _Painter:
     def __init__(self, ledger: Ledger, delivery: Delivery, home: str) -> None:
         with suppress(OSError):
             os.chdir(home)  # where the files lie that were named without their folder
+        share_cores()
         self._ledger = ledger
         self._delivery = delivery
         self._stop = StopFlag()
