@@ -95,7 +95,10 @@ def planned_jobs(ledger: Ledger, given: Mapping[str, Any], note: Note) -> list[J
     for entry in ledger.read_plan():
         preset = preset_from_recipe(entry, name="the plan")
         _require_given(preset, given)
-        job = make_job(Settings.make(merge(preset.settings, given)), entry.get("line", 0), note)
+        files = {key: value for key, value in given.items() if key in preset.dropped}
+        line = entry.get("line")
+        settings = Settings.make(merge(preset.settings, files), source="the plan")
+        job = make_job(settings, line if isinstance(line, int) else 0, note)
         if job.id != entry.get("id"):
             raise UsageError(
                 "a model, a picture or this version of vqclip is not the one that the batch was planned with",
