@@ -38,7 +38,7 @@ def strays(folder: Path) -> list[str]:
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, moment: int, *, picture: int = 1, number: int = signal.SIGINT) -> None:
-    """Sends this process a signal at a step of the n-th picture that is painted, once."""
+    """Sends this process a signal at a step of the n-th picture that is painted, once; ignored before or not."""
     import vqclip.runs.picture as room
 
     paint: Callable[..., Any] = room.painting
@@ -53,3 +53,5 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, moment: int, *, picture: int = 1, n
             yield event
 
     monkeypatch.setattr(room, "painting", painting)
+    if signal.getsignal(number) is signal.SIG_IGN:  # as in a run in the background
+        signal.signal(number, signal.SIG_DFL)

@@ -173,7 +173,7 @@ def test_a_stopped_batch_goes_on_to_the_same_pixels(vqclip, monkeypatch, number)
     with monkeypatch.context() as patch:
         stop_at(patch, 4, picture=2, number=number)
         code, out, err = vqclip("batch", file, small=("--steps", "6", "--size", "32x32", "--cutouts", "2"))
-    assert code == 128 + number and len(out.split()) == 1 and "the same command goes on: vqclip " in err
+    assert code == 128 + number and len(out.split()) == 1 and "the same command goes on: vqclip batch p.txt" in err
     assert [path.suffix for path in Path("outputs/p/.vqclip").iterdir() if path.suffix != ".jsonl"] == [".state"]
     code, out, err = vqclip("batch", file, small=("--steps", "6", "--size", "32x32", "--cutouts", "2"))
     assert code == 0 and len(out.split()) == 1 and "goes on from step 4" in err

@@ -59,7 +59,7 @@ def batch(ctx: typer.Context, file: str, **flags: Any) -> int:
     target = _target(asked, "batch" if file == "-" else Path(file).stem)
     if own["status"]:
         return show_standing(made.jobs, target, asked.delivery)
-    return carry_out_batch(made.jobs, target, asked, own)
+    return carry_out_batch(made.jobs, target, asked, {**own, "words": ctx.obj})
 
 
 _FILE = inspect.Parameter(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +40,8 @@ def show_standing(jobs: Sequence[Job], folder: Path, delivery: Delivery) -> int:
 def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mapping[str, Any]) -> int:
     """Paints what is missing in the folder, or shows the plan. Returns the exit code.
 
+    own holds what was said of the batch (workers, ray, shard) and `words`, the whole command, to print how to go on.
+
     Raises: PartialError if some failed; OutputError.
     """
     from vqclip.runs.batch import choose_crew, paint_batch, standing, take_shard
@@ -65,7 +66,7 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
             teller.tell(report)
     teller.end()
     if stop.signal is not None and teller.left:
-        teller.say_how_to_go_on()
+        teller.say_how_to_go_on(own["words"])
         return stop.exit_code
     if teller.failures:
         raise PartialError(f"{len(teller.failures)} of {len(mine)} pictures failed", hint=_reasons(teller.failures))
@@ -122,9 +123,9 @@ class _Teller:
         """Sums up."""
         self._event("end", {"done": self._done, "failed": len(self.failures), "left": self.left})
 
-    def say_how_to_go_on(self) -> None:
-        """Prints the line that resumes."""
-        say.note(f"{self.left} pictures are left; the same command goes on: {shlex.join(['vqclip', *sys.argv[1:]])}")
+    def say_how_to_go_on(self, words: Sequence[str]) -> None:
+        """Prints the line that resumes: the words of this very command."""
+        say.note(f"{self.left} pictures are left; the same command goes on: {shlex.join(['vqclip', *words])}")
 
     def _event(self, name: str, facts: Mapping[str, Any]) -> None:
         if self._json:

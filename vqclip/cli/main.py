@@ -65,7 +65,7 @@ def _run(args: list[str]) -> int:
     if not args:
         return _help_on_stderr(command)
     try:
-        with command.make_context("vqclip", args) as context:
+        with command.make_context("vqclip", list(args), obj=tuple(args)) as context:
             code = command.invoke(context)
     except typer.Exit as exit_:
         code = exit_.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,7 +43,7 @@ def resume(ctx: typer.Context, what: Path, **flags: Any) -> int:
     """Go on with a stopped picture, from its state, or with a batch, from its folder."""
     if ctx.args:
         raise UsageError(f"resume takes one state or folder, not also {ctx.args[0]!r}")
-    return _batch(what, flags) if what.is_dir() else _picture(what, flags)
+    return _batch(what, flags, ctx.obj) if what.is_dir() else _picture(what, flags)
 
 
 def _picture(what: Path, flags: dict[str, Any]) -> int:
@@ -79,10 +80,10 @@ def _is_unfinished(picture: Path) -> bool:
         return False
 
 
-def _batch(folder: Path, flags: dict[str, Any]) -> int:
+def _batch(folder: Path, flags: dict[str, Any], words: Sequence[str]) -> int:
     from vqclip.runs.batch import planned_jobs
     from vqclip.sinks.ledger import Ledger
 
     asked = read_flags(flags)
     jobs = planned_jobs(Ledger(folder), asked.settings, lambda text: None if asked.delivery.quiet else say.note(text))
-    return carry_out_batch(jobs, folder, asked, {})
+    return carry_out_batch(jobs, folder, asked, {"words": words})
