@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from vqclip.cli.main import main
+from vqclip.films import FilmSettings
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.metadata import png_metadata
 
@@ -27,6 +28,7 @@ class Ran:
     out: str
     err: str
     painted: list[tuple[Settings, Delivery]]
+    filmed: list[tuple[Settings, FilmSettings]]
 
     @property
     def settings(self) -> Settings:
@@ -46,6 +48,7 @@ class Painter:
     """Stands in for the painting, and remembers what it should have painted."""
 
     painted: list[tuple[Settings, Delivery]] = field(default_factory=list)
+    filmed: list[tuple[Settings, FilmSettings]] = field(default_factory=list)
     answer: Callable[[Settings], Any] | None = None
 
     def paint_picture(self, settings: Settings, delivery: Delivery, *, on_note: Callable[[str], None]) -> Any:
@@ -55,6 +58,23 @@ class Painter:
             return self.answer(settings)
         return done(settings)
 
+    def shoot(
+        self, settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note: Callable[[str], None]
+    ) -> Any:
+        self.filmed.append((settings, film))
+        return _filmed(settings, film)
+
+    def resume(self, folder: Path, *, on_note: Callable[[str], None], delivery: dict[str, Any]) -> Any:
+        return _filmed(Settings(seed=1), FilmSettings())
+
+    def encode(self, folder: Path, path: Path, **how: Any) -> Path:
+        return path
+
+
+def _filmed(settings: Settings, film: FilmSettings) -> SimpleNamespace:
+    facts = {"path": SAVED / f"{settings.seed}.mp4", "folder": SAVED, "frames_done": film.frames, "seconds": 1.5}
+    return SimpleNamespace(**facts, settings=settings, film=film, stopped=None)
+
 
 SAVED = Path("outputs")
 
@@ -62,7 +82,8 @@ SAVED = Path("outputs")
 def done(settings: Settings, *, stopped: int | None = None, path: Path | None = SAVED) -> SimpleNamespace:
     """What `paint_picture` returns; a path of None means that there was no picture yet."""
     saved = path / f"{settings.seed}.png" if path else None
-    return SimpleNamespace(path=saved, settings=settings, seconds=1.5, steps_done=3, stopped=stopped, state=None)
+    facts = {"seconds": 1.5, "steps_done": 3, "state": None, "film": None}
+    return SimpleNamespace(path=saved, settings=settings, stopped=stopped, **facts)
 
 
 class Door:
@@ -71,15 +92,19 @@ class Door:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.painter = Painter()
         self._capsys = capsys
-        module = ModuleType("vqclip.runs.picture")
-        module.paint_picture = self.painter.paint_picture  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+        stands_in = {"picture": ("paint_picture",), "film": ("shoot", "resume"), "encode": ("encode",)}
+        for name, functions in stands_in.items():
+            module = ModuleType(f"vqclip.runs.{name}")
+            for function in functions:
+                setattr(module, function, getattr(self.painter, function))
+            monkeypatch.setitem(sys.modules, module.__name__, module)
 
     def __call__(self, *args: str) -> Ran:
         self.painter.painted.clear()
+        self.painter.filmed.clear()
         code = main(args)
         out, err = self._capsys.readouterr()
-        return Ran(code, out, err, list(self.painter.painted))
+        return Ran(code, out, err, list(self.painter.painted), list(self.painter.filmed))
 
 
 def save_picture(path: Path, recipe: dict[str, Any] = RECIPE) -> Path:

@@ -68,11 +68,8 @@ def test_old_delivery_flags_run(door: Door):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ('-p "a|photo:-1 ^ b ^ c" -cpe 1500 -zvid -i 6000 -zse 10 -vl 20 -zsc 1.005', "not there yet"),
-        ('-p "a ^ b"', "stories"),
-        ('-p "a sphere" -zvid -i 4500 -zse 20 -vl 10 -zsc 0.97 -opt Adagrad -lr 0.15', "zooms are not there yet"),
-        ("-p x -vid", "films are not there yet"),
-        ("-p x -ofps 60", "films"),
+        ('-p "a ^ b"', "-zvid"),
+        ("-p x -zvid -zsc much", "no number"),
         ("-p x -vsd frames", "frames"),
         ("-p x -nps 1 2 -npw 0.5 0.5", "noise prompts"),
         ("-p x -opt DiffGrad", "--optimizer adam"),
@@ -122,5 +119,45 @@ def test_an_old_flag_without_its_value_is_refused(door: Door, flag: str):
 
 
 def test_refused_flags_say_so_however_they_are_written():
-    with pytest.raises(UsageError, match="films"):
-        rewrite(["--video_length=10"], take_values=frozenset())
+    with pytest.raises(UsageError, match="frames"):
+        rewrite(["--video_style_dir=frames"], take_values=frozenset())
+
+
+ZOOMS = {
+    '-p "a sphere" -zvid -i 4500 -zse 20 -vl 10 -zsc 0.97 -opt Adagrad -lr 0.15': {
+        "frames": 225,
+        "fps": 22.5,
+        "steps_per_frame": 20,
+        "zoom": 0.97,
+        "frame_learning_rate": 0.15,
+    },
+    '-p "a|photo:-1 ^ b ^ c" -cpe 1500 -zvid -i 6000 -zse 10 -vl 20 -zsc 1.005': {
+        "frames": 600,
+        "fps": 30.0,
+        "story": ("b", "c"),
+        "change_every": 150,
+    },
+    "-p x -o out.png -zvid -i 100 --zoom_start=20 -zsx 5 -zsy -2 -ofps 60": {
+        "frames": 8,
+        "fps": 60.0,
+        "zoom": 0.99,
+        "pan": (-5.0, 2.0),
+        "rim": "wrap",
+    },
+}
+
+
+@pytest.mark.parametrize("command", ZOOMS)
+def test_old_zooms_become_films(door: Door, command: str):
+    ran = door(*shlex.split(command))
+    assert ran.code == 0, ran.err
+    [(settings, film)] = ran.filmed
+    assert film.model_dump().items() >= ZOOMS[command].items()
+    assert not ran.painted and "vqclip zoom" in ran.err
+    assert settings.prompt == ("a|photo:-1" if "photo" in command else shlex.split(command)[1])
+
+
+def test_an_old_making_of_is_filmed_with_its_length(door: Door):
+    delivery = door(*shlex.split("-p x -vid -vl 6 -ofps 30")).delivery
+    assert (delivery.video, delivery.video_seconds, delivery.fps) == (True, 6, 30)
+    assert not door(*shlex.split("-p x -vl 6")).delivery.video

@@ -1,10 +1,10 @@
-"""What the loops tell the world: one event per step."""
+"""What the loops tell the world: one event per step, or per frame of a film."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,38 @@ class Step:
     def is_last(self) -> bool:
         """True for the event that carries the finished picture."""
         return self.index >= self.steps
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One finished frame of a film.
+
+    index counts from 0 to frames - 1. image [B, 3, H, W] in [0, 1] as the camera shows it; matrix [1, 3, 3] maps its
+    points to those of the frame before (see `ops.geometry`); loss, losses and skipped are those of its last step.
+    state() copies all that is needed to go on exactly with the next frame; call it before asking for that.
+    """
+
+    index: int
+    frames: int
+    image: Tensor
+    latent: Tensor
+    matrix: Tensor
+    loss: Tensor
+    losses: Mapping[str, Tensor]
+    skipped: Tensor
+    state: Callable[[], dict[str, Any]]
+
+    unit: ClassVar[str] = "frame"
+
+    @property
+    def steps(self) -> int:
+        """The index of the last frame, so that listeners can count frames as they count steps."""
+        return self.frames - 1
+
+    @property
+    def is_last(self) -> bool:
+        """True for the film's last frame."""
+        return self.index >= self.frames - 1
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,42 @@ Optimizer = Literal["adam", "adamw", "radam", "nadam", "adamax", "adagrad", "rms
 Schedule = Literal["constant", "cosine", "linear"]
 CutoutMethod = Literal["views", "crops", "pooled"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+FilmFormat = Literal["mp4", "webm", "mov", "gif", "webp", "frames"]
 
 MAX_SIDE = 8192
 
 
-class Settings(BaseModel):
+class Checked(BaseModel):
+    """A frozen, strict model that says in a sentence what is wrong with a value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def make(cls, values: dict[str, Any], *, source: str = "the settings") -> Self:
+        """Checks a plain mapping and makes settings of it.
+
+        Raises: UsageError naming the first wrong key or value, `source`, and the nearest known key.
+        """
+        for key in values:
+            if key not in cls.model_fields:
+                raise UsageError(f"{source}: unknown setting {key!r}", hint=did_you_mean(key, cls.model_fields))
+        try:
+            return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise UsageError(f"{source}: {name} = {first['input']!r}: {first['msg'].lower()}") from error
+
+    def changed(self, **values: Any) -> Self:
+        """A copy with some fields changed, checked again. Raises: UsageError."""
+        return self.make({**self.model_dump(exclude_unset=True), **values})
+
+
+class Settings(Checked):
     """Everything that changes pixels. A field that is None means "the model's own", filled in before painting.
 
     Raises: UsageError (through `make`) for an unknown key, a value of the wrong kind or out of range.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     # what to paint
     prompt: str = ""
@@ -75,26 +100,6 @@ class Settings(BaseModel):
     micro_batch: int | None = Field(None, ge=1, le=1024)
     background: str = "white"
 
-    @classmethod
-    def make(cls, values: dict[str, Any], *, source: str = "the settings") -> Self:
-        """Checks a plain mapping and makes settings of it.
-
-        Raises: UsageError naming the first wrong key or value, `source`, and the nearest known key.
-        """
-        for key in values:
-            if key not in cls.model_fields:
-                raise UsageError(f"{source}: unknown setting {key!r}", hint=did_you_mean(key, cls.model_fields))
-        try:
-            return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{source}: {name} = {first['input']!r}: {first['msg'].lower()}") from error
-
-    def changed(self, **values: Any) -> Self:
-        """A copy with some fields changed, checked again. Raises: UsageError."""
-        return self.make({**self.model_dump(exclude_unset=True), **values})
-
     def check(self) -> Self:
         """Checks what no single field can: combinations. Raises: UsageError."""
         if not (self.prompt.strip() or self.image_prompts):
@@ -122,6 +127,10 @@ class Delivery(BaseModel):
     job: str | None = None  # the id of the batch's job that this picture is
     preview: str | None = None
     preview_every: float = Field(2.0, gt=0)
+    video: bool = False
+    video_seconds: float = Field(10.0, gt=0, le=3600)
+    fps: float = Field(24.0, ge=1, le=240)
+    film_format: FilmFormat = "mp4"
     metadata: Literal["full", "private"] = "full"
     sidecar: bool = False
     quality: int = Field(95, ge=1, le=100)

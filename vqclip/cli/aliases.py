@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from vqclip.cli.filmaliases import FILM_FLAGS, FILM_VALUES, film_arguments
 from vqclip.errors import UsageError
 
 
 @dataclass
 class Rewritten:
-    """Arguments in our own spelling, and what a person should be told about the change."""
+    """Arguments in our own spelling, and what a person should be told about the change.
+
+    command is the command they belong to, where an old flag made another one of it; film what old flags said of a film.
+    """
 
     args: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    command: str | None = None
+    film: dict[str, str] = field(default_factory=dict)
 
 
 def rewrite(args: Sequence[str], *, take_values: frozenset[str]) -> Rewritten:
@@ -34,7 +40,11 @@ def rewrite(args: Sequence[str], *, take_values: frozenset[str]) -> Rewritten:
             raise UsageError(f"{flag}: {_REFUSED[flag][0]}", hint=_REFUSED[flag][1])
         if equals:
             rest.insert(0, value)
-        if flag in _OLD and (rest or flag == "-d"):
+        if flag in FILM_VALUES and rest:
+            done.film[FILM_VALUES[flag]] = rest.pop(0)
+        elif flag in FILM_FLAGS:
+            done.film[FILM_FLAGS[flag]] = "yes"
+        elif flag in _OLD and (rest or flag == "-d"):
             done.args += _OLD[flag](rest, done)
         elif flag in ("-s", "--size") and rest:
             done.args.append(f"--size={_size(rest)}")
@@ -42,12 +52,14 @@ def rewrite(args: Sequence[str], *, take_values: frozenset[str]) -> Rewritten:
             done.args.append(f"{flag}={rest.pop(0)}")
         else:
             done.args += [arg, *([rest.pop(0)] if flag in take_values and rest else [])]
+    if done.film:
+        done.command, done.args = film_arguments(done.film, done.args, done.notes)
     return done
 
 
 def old_spellings() -> Iterator[str]:
     """Every old flag that is rewritten or refused."""
-    yield from _OLD
+    yield from (*_OLD, *FILM_VALUES, *FILM_FLAGS)
     yield from _REFUSED
 
 
@@ -66,10 +78,10 @@ def _to(flag: str) -> Rule:
 
 
 def _prompts(rest: list[str], done: Rewritten) -> list[str]:
-    text = rest.pop(0)
-    if "^" in text:
-        raise UsageError("stories (prompts joined by ^) are not there yet", hint=_STORY)
-    return [f"--prompt={text}"]
+    first, *story = (part.strip() for part in rest.pop(0).split("^"))
+    if story:
+        done.film["story"] = "^".join(part for part in story if part)
+    return [f"--prompt={first}"]
 
 
 def _image_prompts(rest: list[str], done: Rewritten) -> list[str]:
@@ -158,21 +170,12 @@ _OLD: dict[str, Rule] = {
     "-d": _deterministic,
 }
 
-_STORY = "paint one prompt after the other, each from the last picture: --init-image LAST.png"
-_FILM = ("films are not there yet", "keep pictures with --save-every 10 and join them with a video tool")
-_ZOOM = ("zooms are not there yet", "crop and enlarge the picture, and paint on from it: --init-image PICTURE")
-_STORIES = ("stories are not there yet", _STORY)
 _FRAMES = (
     "restyling a folder of frames is not there yet",
-    'for each frame: vqclip "STYLE" --init-image FRAME --steps 50',
+    'for each frame: vqclip "STYLE" --init-image FRAME --steps 50, then vqclip encode-film FOLDER',
 )
 _NOISE = ("noise prompts are not there", "to vary a picture, use --count 4 or --seed random")
 _REFUSED: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("-vid", "--video", "-vl", "--video_length"), _FILM),
-    **dict.fromkeys(("-ofps", "--output_video_fps", "-ifps", "--input_video_fps"), _FILM),
-    **dict.fromkeys(("-zvid", "--zoom_video", "-zs", "--zoom_start", "-zse", "--zoom_save_every"), _ZOOM),
-    **dict.fromkeys(("-zsc", "--zoom_scale", "-zsx", "--zoom_shift_x", "-zsy", "--zoom_shift_y"), _ZOOM),
-    **dict.fromkeys(("-cpe", "--change_prompt_every"), _STORIES),
     **dict.fromkeys(("-vsd", "--video_style_dir"), _FRAMES),
     **dict.fromkeys(("-nps", "--noise_prompt_seeds", "-npw", "--noise_prompt_weights"), _NOISE),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ import typer
 
 from vqclip.cli import say
 from vqclip.cli.group import near_command
-from vqclip.cli.options import Asked, flag_parameters, read_flags
+from vqclip.cli.options import Asked, Flag, flag_parameters, read_flags
 from vqclip.cli.panels import PanelCommand
 from vqclip.errors import DivergedError, MemoryFullError, PartialError, PictureError, UsageError
 from vqclip.presets import Preset, load_preset, merge, names_a_file, preset_from_recipe
@@ -21,6 +21,7 @@ from vqclip.prompts import parse_prompts, repair
 from vqclip.settings import Delivery, Settings
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+FILMS = (".mp4", ".webm", ".mov", ".gif")
 MAX_STDIN = 1024 * 1024
 FLAG_OF = {"image_prompts": "--image-prompt", "vqgan_config": "--vqgan-config", "init_image": "--init-image"}
 
@@ -47,16 +48,18 @@ def add_with_flags(
     app: typer.Typer,
     command: Any,
     first: inspect.Parameter,
-    *more: inspect.Parameter,
+    *own: inspect.Parameter,
     without: frozenset[str] = frozenset(),
+    more: Sequence[Flag] = (),
 ) -> None:
-    """Adds a command that takes one argument, options of its own, and all the flags that say how to paint."""
+    """Adds a command of one argument, options of its `own`, and the flags that say how to paint, with `more`."""
     context = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 
     def call(ctx: typer.Context, **values: Any) -> int:
         return command(ctx, **values)
 
-    call.__signature__ = inspect.Signature([context, first, *more, *flag_parameters(without=without)])  # type: ignore[attr-defined]
+    flags = flag_parameters(without=without, more=more)
+    call.__signature__ = inspect.Signature([context, first, *own, *flags])  # type: ignore[attr-defined]
     call.__annotations__ = {}
     call.__doc__ = command.__doc__
     app.command(command.__name__, cls=PanelCommand, context_settings={"allow_extra_args": True})(call)
@@ -65,6 +68,11 @@ def add_with_flags(
 def generate(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     """Paint a picture from words. The word `generate` itself may be left out."""
     asked = read_flags(flags)
+    return carry_out(read_settings(ctx, prompt, asked), asked)
+
+
+def read_settings(ctx: typer.Context, prompt: str | None, asked: Asked) -> Settings:
+    """The settings that preset, flags and prompt come to. Raises: UsageError, PictureError."""
     if ctx.args:
         raise _unquoted([prompt or "", *ctx.args], list(ctx.parent.command.commands) if ctx.parent else [])
     if prompt is not None and asked.prompt is not None:
@@ -73,8 +81,7 @@ def generate(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     for text in () if asked.delivery.quiet else preset.notes:
         say.note(text)
     words = {"prompt": _prompt(asked.prompt if prompt is None else prompt)}
-    settings = Settings.make(merge(preset.settings, asked.settings, words))
-    return carry_out(settings, asked)
+    return Settings.make(merge(preset.settings, asked.settings, words))
 
 
 def find_look(name: str) -> Preset:
@@ -85,9 +92,13 @@ def find_look(name: str) -> Preset:
 
 
 def read_recipe(path: Path) -> Mapping[str, Any]:
-    """The recipe inside a picture, or in the `.json` file beside it. Raises: PictureError if there is none."""
+    """The recipe inside a picture or film, or in the `.json` file beside it. Raises: PictureError if there is none."""
     from vqclip.sinks import metadata
 
+    if path.suffix.casefold() in FILMS:
+        from vqclip.sinks.filmdata import read_film_recipe
+
+        return read_film_recipe(path)
     try:
         with path.open("rb") as file:
             if path.suffix.casefold() == ".json":
@@ -168,9 +179,12 @@ def paint_one(job: Settings, delivery: Delivery) -> int:
     if delivery.json_lines:
         recipe = done.settings.model_dump(mode="json")
         facts = {"path": path, "seed": done.settings.seed, "seconds": done.seconds, "steps": done.steps_done}
-        say.json_line({**facts, "stopped": done.stopped, "settings": recipe})
-    elif path is not None:
-        say.result(path)
+        film = {"film": str(done.film)} if done.film else {}
+        say.json_line({**facts, **film, "stopped": done.stopped, "settings": recipe})
+    else:
+        for found in (path, done.film):
+            if found is not None:
+                say.result(found)
     if done.state is not None:
         say.note(f"go on with: {_going_on(done.state, job, delivery)}")
     return int(done.stopped or 0)

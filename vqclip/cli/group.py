@@ -13,6 +13,7 @@ from vqclip.cli.panels import write_panels
 from vqclip.errors import UsageError
 
 DEFAULT = "generate"
+PAINTING = (DEFAULT, "again", "batch", "zoom")
 
 
 class PromptFirstGroup(TyperGroup):
@@ -24,8 +25,8 @@ class PromptFirstGroup(TyperGroup):
             if not ctx.resilient_parsing:
                 self._note_near_miss(args)
             args = [DEFAULT, *args]
-        if args and args[0] in (DEFAULT, "again", "batch"):
-            args = [args[0], *self._renamed(ctx, args[0], args[1:])]
+        if args and args[0] in PAINTING:
+            args = self._renamed(ctx, args[0], args[1:])
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
@@ -55,17 +56,19 @@ class PromptFirstGroup(TyperGroup):
         return {option for param in self.get_params(ctx) for option in (*param.opts, *param.secondary_opts)}
 
     def _renamed(self, ctx: Any, command: str, args: list[str]) -> list[str]:
-        options = [param for param in self.commands[command].params if not getattr(param, "is_flag", True)]
+        """A command and its arguments without old spellings, which may make another command of it."""
+        params = [param for name in PAINTING for param in self.commands[name].params]
+        options = [param for param in params if not getattr(param, "is_flag", True)]
         take_values = frozenset(name for param in options for name in param.opts)
         try:
             done = rewrite(args, take_values=take_values)
         except UsageError:
             if ctx.resilient_parsing:
-                return args
+                return [command, *args]
             raise
         for text in () if ctx.resilient_parsing else done.notes:
             say.note(text)
-        return done.args
+        return [done.command or command, *done.args]
 
     def _note_near_miss(self, args: list[str]) -> None:
         near = near_command(args[0], list(self.commands))

@@ -77,7 +77,21 @@ def _run(args: list[str]) -> int:
 
 def build() -> Any:
     """Builds the command line anew: the group with all its commands. Loads no torch."""
-    from vqclip.cli import again, batch, doctor, generate, models, presets, resume, scenes, show, train, words
+    from vqclip.cli import (
+        again,
+        batch,
+        doctor,
+        encode,
+        generate,
+        models,
+        presets,
+        resume,
+        scenes,
+        show,
+        train,
+        words,
+        zoom,
+    )
     from vqclip.cli.group import PromptFirstGroup
 
     app = typer.Typer(
@@ -88,7 +102,7 @@ def build() -> Any:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for room in (generate, batch, again, resume, show, presets, models, words, scenes, train, doctor):
+    for room in (generate, batch, again, resume, zoom, encode, show, presets, models, words, scenes, train, doctor):
         room.add(app)
     return typer.main.get_command(app)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ import typer
 
 from vqclip.cli.network import is_offline
 from vqclip.errors import UsageError
-from vqclip.settings import CutoutMethod, Delivery, Dtype, Init, Optimizer, Schedule, Settings
+from vqclip.settings import CutoutMethod, Delivery, Dtype, FilmFormat, Init, Optimizer, Schedule, Settings
 
 MODELS_OWN = "model's own"
 DRAWN = "drawn, and printed"
@@ -40,13 +40,15 @@ class Flag:
     hidden: bool = False
 
 
-def _flag(panel: str, spellings: str, kind: Any, text: str, metavar: str | None = None, **more: Any) -> Flag:
+def flag(panel: str, spellings: str, kind: Any, text: str, metavar: str | None = None, **more: Any) -> Flag:
+    """An option of a panel; `spellings` are separated by spaces, and the longest one names the parameter."""
     words = tuple(spellings.split())
     longest = next(word for word in words if word.startswith("--"))
     name = more.pop("name", longest[2:].split("/")[0].replace("-", "_"))
     return Flag(name, words, kind, panel, text, metavar, **more)
 
 
+_flag = flag
 FLAGS: tuple[Flag, ...] = (
     _flag(PAINT, "--negative", str, "What to stay away from: prompts that push instead of pull.", "TEXT"),
     _flag(
@@ -117,6 +119,10 @@ FLAGS: tuple[Flag, ...] = (
         default="if stopped",
     ),
     _flag(OUTPUT, "--preview", str, "A file that always holds the picture so far.", "FILE", default="none"),
+    _flag(OUTPUT, "--video", bool, "Film how the picture came about, beside it."),
+    _flag(OUTPUT, "--video-seconds", float, "How long that film is; its last frame is held.", "NUMBER"),
+    _flag(OUTPUT, "--fps", float, "Frames of a film in a second.", "NUMBER"),
+    _flag(OUTPUT, "--format", FilmFormat, "What a film is written as; frames: pictures alone.", name="film_format"),
     _flag(OUTPUT, "--quality", int, "Of JPEG and WebP.", "1..100"),
     _flag(OUTPUT, "--sidecar", bool, "Write the recipe next to the picture too, as JSON."),
     _flag(OUTPUT, "--private", bool, "Leave the prompt and the recipe out of the picture."),
@@ -139,8 +145,8 @@ class Asked:
     fresh_seed: bool = False
 
 
-def flag_parameters(*, without: frozenset[str] = frozenset()) -> list[inspect.Parameter]:
-    """The flags as parameters of a command function, each None when not said."""
+def flag_parameters(*, without: frozenset[str] = frozenset(), more: Sequence[Flag] = ()) -> list[inspect.Parameter]:
+    """The flags as parameters of a command function, each None when not said; those of `more` come first."""
     return [
         inspect.Parameter(
             flag.name,
@@ -159,7 +165,7 @@ def flag_parameters(*, without: frozenset[str] = frozenset()) -> list[inspect.Pa
                 ),
             ],
         )
-        for flag in FLAGS
+        for flag in (*more, *FLAGS)
         if flag.name not in without
     ]
 

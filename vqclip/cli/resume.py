@@ -14,7 +14,9 @@ from vqclip.cli.again import ask_for_missing, with_threads_of
 from vqclip.cli.carryout import carry_out_batch
 from vqclip.cli.generate import add_with_flags, paint_one, read_recipe
 from vqclip.cli.options import FLAGS, read_flags
+from vqclip.cli.zoom import resume_film
 from vqclip.errors import PictureError, UsageError
+from vqclip.films import FILM_JOB
 from vqclip.presets import merge, preset_from_recipe
 from vqclip.settings import Settings
 
@@ -33,16 +35,20 @@ def add(app: typer.Typer) -> None:
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         annotation=Annotated[
             Path,
-            typer.Argument(help="A saved state, the picture it lies beside, or a batch's folder.", metavar="WHAT"),
+            typer.Argument(
+                help="A saved state, the picture it lies beside, or the folder of a batch or a film.", metavar="WHAT"
+            ),
         ],
     )
     add_with_flags(app, resume, what, without=frozenset({flag.name for flag in FLAGS} - _MAY_BE_SAID))
 
 
 def resume(ctx: typer.Context, what: Path, **flags: Any) -> int:
-    """Go on with a stopped picture, from its state, or with a batch, from its folder."""
+    """Go on with a stopped picture, from its state, or with a batch or a film, from its folder."""
     if ctx.args:
         raise UsageError(f"resume takes one state or folder, not also {ctx.args[0]!r}")
+    if (what / FILM_JOB).is_file():
+        return resume_film(what, flags)
     return _batch(what, flags, ctx.obj) if what.is_dir() else _picture(what, flags)
 
 

@@ -1,4 +1,4 @@
-"""`vqclip show PICTURE`: prints the recipe inside a picture."""
+"""`vqclip show PICTURE`: prints the recipe inside a picture or a film."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def add(app: typer.Typer) -> None:
 
 
 def show(
-    picture: Annotated[Path, typer.Argument(help="A picture that vqclip made.", metavar="PICTURE")],
+    picture: Annotated[Path, typer.Argument(help="A picture or film that vqclip made.", metavar="PICTURE")],
     json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
     toml: Annotated[bool, typer.Option("--toml", help="As a preset file.")] = False,
 ) -> int:
-    """Show the recipe inside a picture."""
+    """Show the recipe inside a picture or a film."""
     recipe = read_recipe(picture)
     if json:
         say.json_line(recipe)

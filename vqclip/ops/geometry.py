@@ -6,6 +6,8 @@ A matrix maps points of the result to points of the source (x right, y down, bot
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,13 +88,38 @@ def grid(matrices: Tensor, height: int, width: int) -> Tensor:
     return points.mul_(depth[..., None])
 
 
-def warp(image: Tensor, matrices: Tensor, *, height: int, width: int, padding: str = "reflection") -> Tensor:
+def warp(
+    image: Tensor,
+    matrices: Tensor,
+    *,
+    height: int,
+    width: int,
+    padding: Literal["reflection", "border", "zeros", "wrap"] = "reflection",
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
+) -> Tensor:
     """Resamples each picture once, by its own matrix.
 
-    Shapes: image [B, C, H, W], matrices [B or 1, 3, 3] -> [B, C, height, width], in the range of the image.
+    padding says what lies beyond the edges: the mirrored picture, its last pixels, nothing, or the picture again.
+    Shapes: image [B, C, H, W], matrices [B or 1, 3, 3] -> [B, C, height, width], in the range of the image (bicubic
+    may leave it a little).
     """
     points = grid(matrices.to(image, non_blocking=True), height, width).expand(len(image), -1, -1, -1)
-    return F.grid_sample(image, points, mode="bilinear", padding_mode=padding, align_corners=False)
+    if padding == "wrap":
+        image, points, padding = *_around(image, points), "border"
+    return F.grid_sample(image, points, mode=mode, padding_mode=padding, align_corners=False)
+
+
+def outside(matrices: Tensor, *, height: int, width: int) -> Tensor:
+    """Where a warp looks beyond the edges. Shapes: matrices [n, 3, 3] -> [n, 1, height, width] of booleans."""
+    return (grid(matrices, height, width).abs() > 1).any(dim=-1)[:, None]
+
+
+def _around(image: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """A picture with its other side on each side, and points folded into it: what grid_sample lacks for wrapping."""
+    size = points.new_tensor([image.shape[3], image.shape[2]])
+    margin = min(2, *image.shape[2:])
+    folded = (points + 1).remainder(2) - 1
+    return F.pad(image, (margin,) * 4, mode="circular"), folded * (size / (size + 2 * margin))
 
 
 def _matrix(*cells: Tensor) -> Tensor:

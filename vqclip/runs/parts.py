@@ -64,32 +64,45 @@ def choose_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def build_parts(settings: Settings, *, device: torch.device, offline: bool, note: Note) -> Parts:
+def build_parts(settings: Settings, *, device: torch.device, offline: bool, note: Note, encoder: bool = False) -> Parts:
     """Loads the models, reads the pictures and sets the start. settings come from `resolve`.
+
+    encoder loads the VQGAN's encoder too where the start does not need it: films do.
 
     Raises: ModelError, PictureError, UsageError.
     """
     dtype = choose_dtype(device, settings.dtype)
     reads = settings.coarse or settings.init in ("image", "noise", "gradient")
-    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, bool(reads))
+    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads))
     settings = round_size(settings, vqgan.stride, note)
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
-    chosen = [parse_image_prompt(name) for name in settings.clip or ()]
-    perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
-    _warn_of_words(settings, perceptors, note)
     cutouts = _cutouts(settings, vqgan.stride)
-    looks = [
-        Look(one.text, perceptor, _targets(settings, perceptor, cutouts, device, note), one.weight)
-        for one, perceptor in zip(chosen, perceptors, strict=True)
-    ]
+    looks = make_looks(settings, cutouts, dtype=dtype, device=device, offline=offline, note=note)
     stages = plan_stages(_course(settings), _grid(settings, vqgan.stride), settings.coarse or 0.0)
     latent = _start(settings, vqgan, stages[0].grid, device, note)
     extras = _extras(settings, latent)
     models = {plain_name(settings.vqgan): digest(locate(settings.vqgan, "vqgan"))}
-    models |= {f"clip:{plain_name(one.text)}": it.digest for one, it in zip(chosen, perceptors, strict=True)}
+    models |= {
+        f"clip:{plain_name(look.name)}": look.perceptor.digest
+        for look in looks
+        if isinstance(look.perceptor, ClipPerceptor)
+    }
     if settings.init == "prior":
         models[f"prior:{STARTER}"] = digest(locate(STARTER, "prior"))
     return Parts(settings, vqgan, looks, latent, stages, cutouts, extras, models)
+
+
+def make_looks(
+    settings: Settings, cutouts: CutoutSettings, *, dtype: torch.dtype, device: torch.device, offline: bool, note: Note
+) -> list[Look]:
+    """The CLIPs of the settings, each with what its prompts want to see. Raises: ModelError, PictureError."""
+    chosen = [parse_image_prompt(name) for name in settings.clip or ()]
+    perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
+    _warn_of_words(settings, perceptors, note)
+    return [
+        Look(one.text, perceptor, _targets(settings, perceptor, cutouts, device, note), one.weight)
+        for one, perceptor in zip(chosen, perceptors, strict=True)
+    ]
 
 
 @lru_cache(maxsize=2)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,11 @@ from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.resume import earlier_state, with_state
 from vqclip.settings import Delivery, Settings
+from vqclip.sinks.codecs import choose_encoder
+from vqclip.sinks.film import FilmFile
 from vqclip.sinks.images import SavePicture, save_result
 from vqclip.sinks.ledger import job_of
+from vqclip.sinks.making import MakingOf
 from vqclip.sinks.play import Sink, StopFlag, play, signals
 from vqclip.sinks.preview import Preview
 from vqclip.sinks.progress import progress
@@ -44,7 +48,7 @@ REMEDIES = "try --micro-batch 4, fewer --cutouts, or a smaller --size"
 class Result:
     """What became of a run. path is None if it was stopped before there was any picture; stopped is the signal.
 
-    state is the file from which a stopped run can go on.
+    state is the file from which a stopped run can go on, film the film of its making, if one was wanted.
     """
 
     path: Path | None
@@ -53,6 +57,7 @@ class Result:
     steps_done: int
     stopped: int | None = None
     state: Path | None = None
+    film: Path | None = None
 
 
 def generate(prompt: str, *, device: str = "auto", offline: bool = False, **settings: Any) -> Image.Image:
@@ -101,6 +106,7 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
     path = target(settings, delivery)
     prepare(path)
     delivery = with_state(delivery, path)
+    probe_film(settings, delivery)
     threads = set_threads(delivery.threads)
     device = _device(delivery.device)
     torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
@@ -111,7 +117,16 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
         last = run.paint(stop)
         saved, state = run.finish(last) if last is not None else (None, None)
     steps_done = last.index if last is not None else 0
-    return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal, state)
+    return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal, state, run.film)
+
+
+def probe_film(settings: Settings, delivery: Delivery) -> None:
+    """Tries the encoder of a film of the making, before any work. Raises: OutputError, UsageError."""
+    if delivery.video and delivery.film_format == "frames":
+        raise UsageError("--video --format frames: a film is one file", hint="to keep pictures, use --save-every 10")
+    if delivery.video:
+        size = (settings.width or 256, settings.height or 256)
+        choose_encoder(delivery.film_format, *size, Fraction(delivery.fps).limit_denominator(1001))
 
 
 @contextmanager
@@ -145,6 +160,7 @@ class _Run:
     note: Note
     facts: dict[str, Any]
     start: State | None = None
+    films: list[MakingOf] = field(default_factory=list)
 
     def paint(self, stop: StopFlag) -> Step | None:
         """The last event, or None if a signal came before the first. Raises: MemoryFullError, DivergedError."""
@@ -206,6 +222,8 @@ class _Run:
         sinks: list[Sink] = [progress(title, quiet=delivery.quiet, json_lines=delivery.json_lines, stop=stop)]
         if delivery.preview:
             sinks.append(Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note))
+        if delivery.video:
+            sinks.append(self._making_of())
         if delivery.save_every:
             frames = self.path.with_suffix("")
             resumed = self.start is not None
@@ -213,6 +231,27 @@ class _Run:
         if delivery.state and delivery.state_every:
             sinks.append(SaveState(Path(delivery.state), every=delivery.state_every, recipe=self._recipe()))
         return sinks
+
+    def _making_of(self) -> MakingOf:
+        delivery, settings = self.delivery, self.parts.settings
+        size = (settings.width or 0, settings.height or 0)
+        film = FilmFile(
+            self.path.with_suffix(f".{delivery.film_format}"),
+            size=size,
+            fps=Fraction(delivery.fps).limit_denominator(1001),
+            recipe=self._recipe(),
+            private=delivery.metadata == "private",
+            overwrite=delivery.overwrite,
+            on_note=self.note,
+        )
+        frames = max(1, round(delivery.video_seconds * delivery.fps))
+        self.films.append(MakingOf(film, size, frames=frames, fps=delivery.fps, on_note=self.note))
+        return self.films[-1]
+
+    @property
+    def film(self) -> Path | None:
+        """The film of the making, once `paint` is over."""
+        return self.films[-1].path if self.films else None
 
     def _recipe(self, **facts: Any) -> dict[str, Any]:
         return make_recipe(self.parts.settings, self.parts.models, capability=capability(), **self.facts, **facts)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vqclip.errors import UsageError
+from vqclip.films import FilmSettings
 from vqclip.prompts import parse_image_prompt, parse_prompts
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
@@ -51,7 +52,27 @@ def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> 
 
 def target(settings: Settings, delivery: Delivery) -> Path:
     """The file that a picture is meant for; a private one does not tell its prompt by its name. Raises: UsageError."""
-    fields = name_fields(
+    return where_to(delivery.output, _fields(settings, delivery))
+
+
+def film_target(settings: Settings, delivery: Delivery) -> Path:
+    """The file that a film is meant for, its suffix by the format; frames alone have the name of their folder.
+
+    Raises: UsageError.
+    """
+    return where_to(delivery.output, _fields(settings, delivery), suffixes=(f".{delivery.film_format}",))
+
+
+def resolve_film(film: FilmSettings, settings: Settings) -> FilmSettings:
+    """Fills what was left open with the model's own; settings come from `resolve`."""
+    own = {key: value for key, value in find(settings.vqgan).film.items() if getattr(film, key) is None}
+    if film.frame_learning_rate is None and "frame_learning_rate" not in own:
+        own["frame_learning_rate"] = settings.learning_rate
+    return film.changed(**own)
+
+
+def _fields(settings: Settings, delivery: Delivery) -> dict[str, str | int]:
+    return name_fields(
         prompt="picture" if delivery.metadata == "private" else settings.prompt or "picture",
         seed=settings.seed or 0,
         model=Path(settings.vqgan).stem,
@@ -60,4 +81,3 @@ def target(settings: Settings, delivery: Delivery) -> Path:
         height=settings.height or 0,
         n=delivery.number,
     )
-    return where_to(delivery.output, fields)

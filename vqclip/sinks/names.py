@@ -85,27 +85,33 @@ def render(template: str, fields: Mapping[str, str | int]) -> str:
     return "/".join(_render_part(part, fields) for part in template.replace(os.sep, "/").split("/"))
 
 
-def where_to(output: str | None, fields: Mapping[str, str | int], *, folder: Path = DEFAULT_FOLDER) -> Path:
-    """The path that a picture is meant for, before looking whether it is taken.
+def where_to(
+    output: str | None,
+    fields: Mapping[str, str | int],
+    *,
+    folder: Path = DEFAULT_FOLDER,
+    suffixes: tuple[str, ...] = SUFFIXES,
+) -> Path:
+    """The path that a picture is meant for, before looking whether it is taken; or a film, by its `suffixes`.
 
     `output` is a file, a folder (it exists, or ends with a slash), a template, or None for the default name in
-    `folder`. A name without a suffix becomes a PNG.
+    `folder`. A name without a suffix gets the first of `suffixes`.
 
     Raises: UsageError for a suffix that cannot be written, and as `render`.
     """
     if output is None:
-        return numbered(folder / (render(DEFAULT_NAME, fields) + ".png"), 1)
+        return numbered(folder / (render(DEFAULT_NAME, fields) + suffixes[0]), 1)
     if not output or "\0" in output:
         raise UsageError("the output name is empty" if not output else "the output name holds a NUL character")
     target = Path(os.path.expanduser(render(output, fields)))
     if output.endswith(("/", os.sep)) or target.is_dir() or target.name in ("", ".", ".."):
-        return numbered(target / (render(DEFAULT_NAME, fields) + ".png"), 1)
+        return numbered(target / (render(DEFAULT_NAME, fields) + suffixes[0]), 1)
     if not target.suffix:
-        target = target.with_name(target.name + ".png")
-    if target.suffix.lower() not in SUFFIXES:
+        target = target.with_name(target.name + suffixes[0])
+    if target.suffix.lower() not in suffixes:
         raise UsageError(
-            f"pictures cannot be written as {target.suffix!r}",
-            hint=f"end the name with one of {', '.join(SUFFIXES)}",
+            f"{'pictures' if suffixes is SUFFIXES else 'this film'} cannot be written as {target.suffix!r}",
+            hint=f"end the name with {'one of ' if len(suffixes) > 1 else ''}{', '.join(suffixes)}",
         )
     return numbered(target, 1)
 

@@ -42,11 +42,12 @@ class Report:
     skipped: int
     seconds_per_step: float | None
     seconds_left: float | None
+    unit: str = "step"
 
     def __str__(self) -> str:
-        parts = [f"step {self.step}/{self.steps}", "loss " + ("-" if self.loss is None else f"{self.loss:.4f}")]
+        parts = [f"{self.unit} {self.step}/{self.steps}", "loss " + ("-" if self.loss is None else f"{self.loss:.4f}")]
         if self.seconds_per_step is not None and self.seconds_left is not None:
-            parts.append(f"{self.seconds_per_step:.2f} s/step")
+            parts.append(f"{self.seconds_per_step:.2f} s/{self.unit}")
             parts.append(f"{duration(self.seconds_left)} left")
         if self.skipped:
             parts.append(f"{self.skipped} steps skipped, their loss was not a number")
@@ -80,6 +81,7 @@ class Pace:
             skipped=int(event.skipped),
             seconds_per_step=pace,
             seconds_left=None if pace is None else pace * max(0, event.steps - event.index),
+            unit=getattr(event, "unit", "step"),
         )
 
 
@@ -204,7 +206,8 @@ def _nothing(event: object) -> None:
 
 
 def _as_json(report: Report) -> str:
-    return json.dumps({"event": "step", **asdict(report)})
+    values = asdict(report)
+    return json.dumps({"event": values.pop("unit"), **values})
 
 
 def _short(title: str) -> str:

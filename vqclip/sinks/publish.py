@@ -75,6 +75,33 @@ def publish(
                 temp.unlink()
 
 
+def temporary(path: Path) -> Path:
+    """An empty temporary file beside `path`, for what is written piece by piece; `settle` gives it its name.
+
+    Raises: OutputError.
+    """
+    try:
+        _make_folder(path.parent)
+        return _write_temp(path.parent, b"", durable=False)
+    except OSError as error:
+        raise output_error(error, path) from error
+
+
+def settle(temp: Path, path: Path, *, overwrite: bool = False) -> Path:
+    """Gives a finished temporary file its name, as `publish` does. Raises: OutputError; the temporary file is gone."""
+    try:
+        with temp.open("rb+") as file:
+            os.fsync(file.fileno())
+        final = _replace(temp, path) if overwrite else _claim(temp, path)
+        _sync_folder(path.parent)
+        return final
+    except OSError as error:
+        raise output_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temp.unlink()
+
+
 def prepare(path: Path) -> None:
     """Checks before any work that a file can be written at `path`: makes missing folders, sweeps what crashes left.
 

@@ -19,7 +19,7 @@ __all__ = ["WEIGHT_SUFFIXES", "Model", "find", "is_path", "known_names", "models
 
 @dataclass(frozen=True)
 class Model:
-    """A VQGAN as the registry knows it. defaults hold every setting that is the model's own.
+    """A VQGAN as the registry knows it. defaults hold every setting that is the model's own, film those of its films.
 
     starts are tables of settings that are the model's own for some kinds of start, which `init` names; see `own`.
     stride is None for a file of the user's own, whose shape shows only when it is loaded. size (bytes) and sha256 are
@@ -48,6 +48,7 @@ class Model:
     yours: bool = False
     defaults: Mapping[str, Any] = field(default_factory=dict)
     starts: tuple[Mapping[str, Any], ...] = ()
+    film: Mapping[str, Any] = field(default_factory=dict)
 
     def own(self, init: str) -> dict[str, Any]:
         """The model's own settings for a picture that starts from `init` ("codes", "image", ...)."""

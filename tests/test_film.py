@@ -1,0 +1,129 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny import TinyDecoder, shaken, tiny_look
+
+from vqclip.engine.canvas import begin
+from vqclip.engine.course import Course
+from vqclip.engine.film import Carry, Shot, film, given_back, sharpened
+from vqclip.engine.streams import stream
+from vqclip.errors import DivergedError
+from vqclip.ops.camera import Move, camera
+
+DECODER = TinyDecoder()
+SIDE = 16
+WAYS = ["picture", "state", "cells"]
+
+
+def _start():
+    smooth = F.interpolate(torch.randn(1, 6, 4, 4, generator=stream(1, "init")), (SIDE, SIDE), mode="bicubic")
+    return begin(smooth, [1])
+
+
+def _shots(move, *, steps=2, rate=0.05, look=None):
+    matrix = camera(move, width=4 * SIDE, height=4 * SIDE)
+    course = Course(steps=steps, learning_rate=rate, average=0.8)
+    return lambda n: Shot(matrix, [look or tiny_look()], course, shaken(2))
+
+
+def _filmed(move, frames=8, state=None, way="cells", **more):
+    return list(film(DECODER, DECODER, state or _start(), shots=_shots(move, **more), frames=frames, carry=Carry(way)))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_film_has_as_many_frames_as_asked_for(way):
+    frames = _filmed(Move(zoom=1.05, rotate=2), 4, way=way)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert [frame.is_last for frame in frames] == [False, False, False, True]
+    assert all(
+        frame.image.shape == (1, 3, 64, 64) and frame.image.min() >= 0 and frame.image.max() <= 1 for frame in frames
+    )
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_film_goes_on_from_any_frame_bit_for_bit(way):
+    whole = _filmed(Move(zoom=1.03, pan=(0.7, -1.2)), 7, way=way)
+    for stopped in (0, 2, 4):
+        rest = _filmed(Move(zoom=1.03, pan=(0.7, -1.2)), 7, way=way, state=whole[stopped].state())
+        assert [frame.index for frame in rest] == list(range(stopped + 1, 7))
+        assert all(torch.equal(a.image, b.image) for a, b in zip(whole[stopped + 1 :], rest, strict=True))
+
+
+def test_zooming_in_and_out_again_without_painting_loses_little():
+    there, back = (camera(Move(zoom=zoom), width=64, height=64) for zoom in (1.02, 1 / 1.02))
+    still = Course(steps=0, learning_rate=0.1)
+
+    def shots(n):
+        return Shot(there if n <= 24 else back, [tiny_look()], still, shaken(2))
+
+    frames = list(film(DECODER, DECODER, _start(), shots=shots, frames=49))
+    edge = math.ceil(32 * (1 - 1.02**-24)) + 2
+    first, last = (frames[n].image[..., edge:-edge, edge:-edge] for n in (0, -1))
+    assert first.std() > 0.05
+    # the tiny decoder paints a square of its own for each cell, so this picture is far rougher than any real one
+    assert -10 * float((first - last).square().mean().log10()) > 24
+    middle = frames[24].image[..., edge:-edge, edge:-edge]
+    assert -10 * float((first - middle).square().mean().log10()) < 22
+
+
+def test_a_straight_pan_moves_by_whole_cells_and_never_encodes():
+    class NoEncoder(TinyDecoder):
+        def tokenize(self, image):
+            raise AssertionError("encoded")
+
+    decoder = NoEncoder()
+    frames = list(film(decoder, decoder, _start(), shots=_shots(Move(pan=(1.5, 0)), steps=0), frames=9))
+    torch.testing.assert_close(frames[8].image[..., :40], frames[0].image[..., 12:52], atol=0.02, rtol=0)
+
+
+def test_a_frame_that_is_held_does_not_jump_where_it_is_encoded_again():
+    jumps = {}
+    for hold in (0.0, 0.9):
+        shots = _shots(Move(zoom=1.03), steps=0)
+        frames = list(
+            film(DECODER, DECODER, _start(), shots=shots, frames=8, carry=Carry("cells", hold=hold, sharpen=0))
+        )
+        changes = [float((a.image - b.image).abs().mean()) for a, b in zip(frames[1:], frames, strict=False)]
+        jumps[hold] = max(changes) / sorted(changes)[len(changes) // 2]
+    assert jumps[0.9] < 1.5 < jumps[0.0]
+
+
+@pytest.mark.parametrize("rim", ["mirror", "wrap", "smear", "fresh"])
+def test_no_rim_is_black(rim):
+    frames = list(
+        film(DECODER, DECODER, _start(), shots=_shots(Move(zoom=0.93)), frames=6, carry=Carry("cells", rim=rim))
+    )
+    image = frames[-1].image
+    rim_light = torch.cat([image[..., :4, :].flatten(), image[..., -4:, :].flatten()]).mean()
+    assert rim_light > 0.5 * image.mean()
+
+
+def test_sharpening_adds_detail_and_leaves_plain_parts_alone():
+    image = torch.zeros(1, 3, 9, 9)
+    image[..., 5:] = 1
+    out = sharpened(image, 0.3)
+    assert out[..., 5].min() > 1 and out[..., 4].max() < 0
+    torch.testing.assert_close(out[..., :4], image[..., :4])
+    assert sharpened(image, 0) is image
+
+
+def test_what_is_given_back_is_less_than_what_was_let_go_and_nothing_on_the_way_out():
+    carry = Carry(sharpen=0.3)
+    into, out = (camera(Move(zoom=zoom), width=64, height=64) for zoom in (1.02, 0.98))
+    assert given_back(out, 0.5, carry) == 0 and given_back(into, 1.0, carry) == 0
+    for left in (0.95, 0.8, 0.5, 0.0):
+        assert 0 < given_back(into, left, carry) <= 0.3
+        assert left * (1 + given_back(into, left, carry)) < 1
+
+
+def test_a_film_that_cannot_encode_says_so():
+    with pytest.raises(ValueError, match="encoder"):
+        next(film(DECODER, None, _start(), shots=_shots(Move()), frames=1))
+    assert len(list(film(DECODER, None, _start(), shots=_shots(Move()), frames=2, carry=Carry("state")))) == 2
+
+
+def test_a_frame_of_which_no_step_was_sound_ends_the_film():
+    with pytest.raises(DivergedError):
+        _filmed(Move(), 2, rate=float("nan"))

@@ -1,0 +1,184 @@
+"""`vqclip zoom` and `encode-film` from end to end, with real models made tiny."""
+
+import hashlib
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from PIL import Image
+from steps import start_python
+
+from vqclip.cli.main import main
+from vqclip.sinks.frames import STATE
+from vqclip.sinks.state import load_state
+
+PROGRAM = "import sys; from vqclip.cli.main import main; sys.exit(main(sys.argv[1:]))"
+SMALL = ["--steps", "1", "--size", "32x32", "--cutouts", "2", "--steps-per-frame", "1", "--seed", "5"]
+
+
+@pytest.fixture
+def vqclip(tiny_models, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args, paint=True):
+        capsys.readouterr()
+        code = main([*args, *((*tiny_models.flags(), *SMALL) if paint else ())])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path(folder).glob("*.png"))}
+
+
+def length(path):
+    with av.open(str(path)) as film:
+        return sum(1 for _ in film.decode(video=0))
+
+
+def test_a_zoom_becomes_a_film_with_frames_beside_it_and_a_recipe_inside(vqclip):
+    code, out, err = vqclip(
+        "zoom", "a castle", "--frames", "4", "--zoom", "1.05", "--rotate", "24/s", "--pan", "-1,0.5"
+    )
+    assert (code, out) == (0, "outputs/a-castle-5.mp4\n"), err
+    assert length("outputs/a-castle-5.mp4") == 4 and len(hashes("outputs/a-castle-5.frames")) == 4
+    code, shown, _ = vqclip("show", out.strip(), "--json", paint=False)
+    recipe = json.loads(shown)
+    assert recipe["settings"]["prompt"] == "a castle" and recipe["film"]["pan"] == [-1.0, 0.5]
+    assert recipe["film"]["rotate"] == 1.0
+    code, again, _ = vqclip("encode-film", "outputs/a-castle-5.frames", "-o", "again.webm", "--quiet", paint=False)
+    assert (code, again) == (0, "again.webm\n") and length("again.webm") == 4
+
+
+def test_a_loop_has_the_length_asked_for(vqclip):
+    code, out, _ = vqclip("zoom", "a castle", "--frames", "6", "--loop", "--format", "gif", "--quiet")
+    assert code == 0 and length(out.strip()) == 6 and len(hashes("outputs/a-castle-5.frames")) == 8
+
+
+def test_a_story_changes_its_prompt_on_the_way(vqclip):
+    quick = ["--frames", "4", "--quiet", "--frame-lr", "2", "--frame-average", "0"]
+    plain = vqclip("zoom", "a castle", *quick)[1].strip()
+    story = ["--story", "fog", "--change-every", "2"]
+    code, told, err = vqclip("zoom", "a castle", *quick, *story, "-o", "told.mp4")
+    assert code == 0 and told == "told.mp4\n", err
+    folders = (Path(plain).with_suffix(".frames"), Path("told.frames"))
+    before, after = (list(hashes(folder).values()) for folder in folders)
+    assert before[:2] == after[:2] and len(after) == 4
+    latents = [load_state(folder / STATE)[0]["latent"] for folder in folders]
+    assert not torch.equal(*latents)
+
+
+def test_frames_alone_are_a_format_too(vqclip):
+    code, out, _ = vqclip("zoom", "a castle", "--frames", "2", "--format", "frames")
+    assert (code, out) == (0, "outputs/a-castle-5.frames\n") and len(hashes(out.strip())) == 2
+
+
+def test_a_zoom_that_makes_no_sense_is_refused_before_anything_is_made(vqclip, tmp_path):
+    for wrong in (
+        ["--frames", "0"],
+        ["--seconds", "0"],
+        ["--zoom", "0"],
+        ["--zoom", "1.1", "--zoom-per-second", "2"],
+        ["--tilt", "3"],
+        ["--fps", "0"],
+        ["-o", "film.avi"],
+    ):
+        code, out, err = vqclip("zoom", "a castle", *wrong)
+        assert (code, out) == (2, "") and err.startswith("error: "), wrong
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_encoder_is_found_before_the_models_are_loaded(vqclip, tmp_path, monkeypatch):
+    monkeypatch.setattr("vqclip.sinks.codecs._works", lambda *_: False)
+    monkeypatch.setattr("vqclip.runs.film.build_parts", None)
+    code, out, err = vqclip("zoom", "a castle", "--frames", "2")
+    assert (code, out) == (6, "") and "no encoder here" in err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_film_stopped_by_a_signal_goes_on_the_same(vqclip, tiny_models, tmp_path):
+    vqclip("zoom", "a castle", "--frames", "12", "-o", "whole.mp4")
+    args = ["zoom", "a castle", "--frames", "12", *tiny_models.flags(), *SMALL, "-o", str(tmp_path / "part.mp4")]
+    for number in (signal.SIGINT, signal.SIGKILL):
+        folder = tmp_path / "part.frames"
+        ran = start_python(PROGRAM, *args)
+        wait_for(folder / f"frame-{random.randrange(1, 9):06}.png", ran)
+        ran.send_signal(number)
+        ran.communicate(timeout=120)
+        assert ran.returncode in (130, -signal.SIGKILL, 0)
+        assert ran.returncode == 0 or not (tmp_path / "part.mp4").exists()
+        if ran.returncode:
+            code, out, err = vqclip("resume", str(folder), paint=False)
+            assert (code, out) == (0, f"{tmp_path / 'part.mp4'}\n"), err
+        assert hashes(folder) == hashes("whole.frames")
+        for path in (*folder.iterdir(), tmp_path / "part.mp4"):
+            path.unlink()
+        folder.rmdir()
+
+
+def wait_for(path, ran):
+    end = time.monotonic() + 120
+    while not path.exists() and ran.poll() is None and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+def test_what_is_no_film_cannot_be_resumed(vqclip, tmp_path):
+    (tmp_path / "film.json").write_text('{"format": "other"}')
+    for folder, words in [(tmp_path / "none", "none"), (tmp_path, "damaged")]:
+        code, out, err = vqclip("resume", str(folder), paint=False)
+        assert (code, out) == (2, "") and words in err
+
+
+def test_a_full_disk_is_exit_6_and_keeps_the_frames(tiny_models, tmp_path):
+    program = (
+        f"import resource; from PIL import Image; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); {PROGRAM}"
+    )
+    args = ["zoom", "a castle", "--frames", "3", *tiny_models.flags(), *SMALL, "-o", str(tmp_path / "a.mp4")]
+    ran = start_python(program, *args)
+    out, err = ran.communicate(timeout=120)
+    assert (ran.returncode, out) == (6, ""), err
+    assert "error: " in err and "kept in" in err and not (tmp_path / "a.mp4").exists()
+
+
+def test_a_making_of_lies_beside_the_picture(vqclip, tiny_models, tmp_path, capsys):
+    paint = [*tiny_models.flags(), "--steps", "2", "--size", "32x32", "--cutouts", "2", "--seed", "5"]
+    code, out, err = vqclip("a castle", "--video", "--video-seconds", "1", "--fps", "12", *paint, paint=False)
+    assert (code, out.split()) == (0, ["outputs/a-castle-5.png", "outputs/a-castle-5.mp4"]), err
+    assert length("outputs/a-castle-5.mp4") == 24
+    code, out, err = vqclip("a castle", "--video", "--format", "frames", *paint, paint=False)
+    assert (code, out) == (2, "") and "--save-every" in err
+
+
+def test_a_folder_of_pictures_becomes_a_film(vqclip, tmp_path):
+    for n in range(1, 11):
+        Image.new("RGB", (64, 48), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")
+    code, out, _ = vqclip("encode-film", ".", "-o", "a.mp4", "--seconds", "0.3", "--hold-last", "0.5", paint=False)
+    assert (code, out) == (0, "a.mp4\n") and length("a.mp4") == 27
+    code, out, _ = vqclip("encode-film", ".", "-o", "b.gif", "--fps", "10", "--interpolate", "20", paint=False)
+    assert code == 0 and length("b.gif") >= 15
+    Image.new("RGB", (8, 8)).save(tmp_path / "11.png")
+    code, out, err = vqclip("encode-film", ".", "-o", "c.mp4", paint=False)
+    assert (code, out) == (6, "") and "8x8" in err and not os.path.exists("c.mp4")
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_film(tiny_models, tmp_path):
+    program = (
+        "import sys, resource; from vqclip.cli.main import main; code = main(sys.argv[1:]);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
+    )
+    peaks = []
+    for frames in (100, 1000):
+        args = ["zoom", "a castle", "--frames", str(frames), *tiny_models.flags(), *SMALL, "--quiet"]
+        ran = start_python(program, *args, "-o", str(tmp_path / f"{frames}.mp4"))
+        _, err = ran.communicate(timeout=900)
+        assert ran.returncode == 0, err
+        peaks.append(int(err.split()[-1]) / 1024)
+    assert peaks[1] - peaks[0] < 40, peaks

@@ -1,0 +1,176 @@
+"""`vqclip zoom "PROMPT"`: a film that flies into its picture, or out of it, while it is painted on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import typer
+
+from vqclip.cli import say
+from vqclip.cli.generate import add_with_flags, read_settings
+from vqclip.cli.options import Asked, Flag, flag, read_flags
+from vqclip.errors import UsageError
+from vqclip.films import FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds
+from vqclip.settings import Delivery, FilmFormat, Settings
+
+FILM, CAMERA = "The film", "The camera"
+WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
+_NONE = "none"
+
+FLAGS: tuple[Flag, ...] = (
+    flag(FILM, "--seconds", float, "How long the film is.", "NUMBER", default="10"),
+    flag(FILM, "--frames", int, "How many frames it has, instead of --seconds.", "NUMBER"),
+    flag(FILM, "--steps-per-frame", int, "How many steps each frame is painted on.", "NUMBER", default="5"),
+    flag(FILM, "--frame-lr", float, "Learning rate of the frames.", "NUMBER", default="model's own"),
+    flag(FILM, "--loop", bool, "Let the end flow into the beginning."),
+    flag(FILM, "--story", list[str], "A further prompt, in turn. May be repeated.", "PROMPT"),
+    flag(FILM, "--change-every", int, "Frames until the next prompt of the story.", "NUMBER"),
+    flag(
+        CAMERA,
+        "--zoom",
+        str,
+        "How fast the camera goes in (below 1: out); 1.6/s is per second.",
+        "SPEED",
+        default="1.02",
+    ),
+    flag(CAMERA, "--zoom-per-second", float, "The same, per second.", "NUMBER"),
+    flag(CAMERA, "--pan", str, "Pixels to the right and down, such as 2,0 or 48/s,0.", "X,Y", default=_NONE),
+    flag(CAMERA, "--rotate", str, "Degrees the picture turns clockwise, such as 0.5 or 12/s.", "SPEED", default=_NONE),
+    flag(CAMERA, "--shear", str, "Slant, such as 0.01,0.", "X,Y", default=_NONE),
+    flag(CAMERA, "--tilt", str, "Perspective: the right and the lower side come closer.", "X,Y", default=_NONE),
+    flag(CAMERA, "--rim", RimKind, "What comes in from beyond the edges.", default="mirror"),
+    flag(
+        CAMERA,
+        "--carry",
+        Literal["picture", "state", "cells"],
+        "How the painting follows the camera (see docs/concepts/films.md).",
+        default="cells",
+    ),
+    flag(CAMERA, "--hold", float, "How much of what a move loses is kept from frame to frame.", "0..1", default="0.95"),
+    flag(CAMERA, "--sharpen", float, "How much fine detail is given back after moves.", "0..1", default="0.3"),
+    flag(FILM, "--frame-average", float, "Smooths frames over their steps.", "0..1", default="0.8"),
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Adds the command to the app."""
+    prompt = inspect.Parameter(
+        "prompt",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[
+            str | None, typer.Argument(help="What to paint, as for a picture.", metavar="PROMPT", show_default=False)
+        ],
+    )
+    add_with_flags(app, zoom, prompt, without=WITHOUT, more=FLAGS)
+
+
+def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
+    """Film a flight into a picture, painted on as it goes. Frames are kept, and a stopped film goes on."""
+    said = {key: value for key, value in flags.items() if value is not None and value != []}
+    asked = read_flags(_with_format(flags))
+    settings = read_settings(ctx, prompt, asked)
+    film = read_film(said, asked.delivery.fps)
+    settings.check()
+    from vqclip.runs.plan import film_target, resolve, resolve_film
+
+    resolved, notes = resolve(settings)
+    for text in () if asked.delivery.quiet else notes:
+        say.note(text)
+    film = resolve_film(film, resolved)
+    if asked.dry_run:
+        plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
+        return _show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
+    return _shoot(resolved, film, asked.delivery)
+
+
+def _with_format(flags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The flags, with the format that the name of the output says where none is said."""
+    suffix = Path(flags.get("output") or "").suffix.casefold().lstrip(".")
+    known = suffix in get_args(FilmFormat) and flags.get("film_format") is None
+    return {**flags, "film_format": suffix} if known else flags
+
+
+def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
+    """The film settings that flags asked for. Raises: UsageError."""
+    if "zoom" in said and "zoom_per_second" in said:
+        raise UsageError("both --zoom and --zoom-per-second are given", hint="leave one of them out")
+    values: dict[str, Any] = {"fps": fps, "frames": frame_count(said.get("frames"), said.get("seconds"), fps)}
+    if "zoom_per_second" in said:
+        values["zoom"] = speed(f"{said['zoom_per_second']}/s", fps, flag="--zoom-per-second", factor=True)
+    if "zoom" in said:
+        values["zoom"] = speed(said["zoom"], fps, flag="--zoom", factor=True)
+    if "rotate" in said:
+        values["rotate"] = speed(said["rotate"], fps, flag="--rotate")
+    values |= {key: speeds(said[key], fps, flag=f"--{key}") for key in ("pan", "shear", "tilt") if key in said}
+    values |= {
+        key: said[key]
+        for key in ("steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "change_every")
+        if key in said
+    }
+    if "frame_lr" in said:
+        values["frame_learning_rate"] = said["frame_lr"]
+    if said.get("loop"):
+        values["loop"] = loop_frames(values["frames"], fps)
+    if "story" in said:
+        values["story"] = tuple(said["story"])
+        values.setdefault("change_every", max(1, values["frames"] // (len(values["story"]) + 1)))
+    return film_values(values)
+
+
+def _shoot(settings: Settings, film: FilmSettings, delivery: Delivery) -> int:
+    from vqclip.runs.plan import film_target
+    from vqclip.sinks.publish import prepare
+
+    prepare(film_target(settings, delivery))  # before torch is loaded: an error here should be quick
+    from vqclip.runs.cores import share_cores
+
+    share_cores()
+    from vqclip.runs.film import shoot
+
+    return report(shoot(settings, film, delivery, on_note=_silent if delivery.quiet else say.note), delivery)
+
+
+def resume_film(folder: Path, flags: Mapping[str, Any]) -> int:
+    """Goes on with a film from its folder of frames, as it was begun. Raises: UsageError if a flag would change it."""
+    asked = read_flags(flags)
+    if asked.settings:
+        raise UsageError("a film goes on as it was begun", hint="leave out the flags that change the picture")
+    said = {key: value for key, value in flags.items() if value is not None and value != []}
+    changes = {key: said[key] for key in ("quiet", "json_lines", "preview", "device", "offline") if key in said}
+    from vqclip.runs.cores import share_cores
+
+    share_cores()
+    from vqclip.runs.film import resume
+
+    done = resume(folder, on_note=_silent if asked.delivery.quiet else say.note, delivery=changes)
+    return report(done, asked.delivery)
+
+
+def report(done: Any, delivery: Delivery) -> int:
+    """Prints where a film is, or its frames where there is none, and gives the exit code."""
+    path = str(done.path or done.folder)
+    if delivery.json_lines:
+        facts = {"path": path, "seed": done.settings.seed, "seconds": done.seconds, "frames": done.frames_done}
+        settings = done.settings.model_dump(mode="json")
+        say.json_line(
+            {**facts, "stopped": done.stopped, "settings": settings, "film": done.film.model_dump(mode="json")}
+        )
+    else:
+        say.result(path)
+    return 128 + done.stopped if done.stopped else 0
+
+
+def _show_plan(values: Mapping[str, Any], asked: Asked) -> int:
+    if asked.delivery.json_lines:
+        say.json_line({"plan": values})
+    else:
+        say.table(values)
+    return 0
+
+
+def _silent(text: str) -> None:
+    """Takes a note and says nothing, for --quiet."""

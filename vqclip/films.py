@@ -1,0 +1,111 @@
+"""All that a zoom depends on beside its picture: length, camera, how it is painted on. Each default stands here."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vqclip.errors import UsageError
+from vqclip.settings import Checked
+
+Pair = tuple[float, float]
+Carrying = Literal["picture", "state", "cells"]
+RimKind = Literal["mirror", "wrap", "smear", "fresh"]
+MOST_FRAMES = 1_000_000
+FILM_JOB = "film.json"
+"""The file in a film's folder of frames that says how it was begun."""
+_SPEED = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*(/s|/f)?\s*")
+
+
+class FilmSettings(Checked):
+    """Everything that changes a film's pixels beside the settings of its first picture. Motion is per frame.
+
+    frames counts the first picture too. zoom above 1 goes in; pan in pixels, right and down; rotate in degrees by which
+    the picture turns clockwise; shear and tilt as in `ops.camera`. A frame_learning_rate of None is "the model's own".
+    carry, hold and sharpen are those of `engine.film.Carry`; frames are shown from the average of the latents, which
+    keeps the share frame_average at each step. loop is the number of frames at the end that fade into the first ones
+    (0 = no loop). story are further prompts, each after change_every frames.
+    """
+
+    frames: int = Field(240, ge=1, le=MOST_FRAMES)
+    fps: float = Field(24.0, ge=1, le=240)
+    zoom: float = Field(1.02, ge=0.5, le=2)
+    pan: Pair = (0.0, 0.0)
+    rotate: float = Field(0.0, ge=-180, le=180)
+    shear: Pair = (0.0, 0.0)
+    tilt: Pair = (0.0, 0.0)
+    steps_per_frame: int = Field(5, ge=0, le=100_000)
+    frame_learning_rate: float | None = Field(None, gt=0, le=100)
+    rim: RimKind = "mirror"
+    carry: Carrying = "cells"
+    hold: float = Field(0.95, ge=0, lt=1)
+    sharpen: float = Field(0.3, ge=0, le=1)
+    frame_average: float = Field(0.8, ge=0, lt=1)
+    loop: int = Field(0, ge=0)
+    story: tuple[str, ...] = ()
+    change_every: int = Field(0, ge=0)
+
+    def check(self) -> FilmSettings:
+        """Checks what no single field can. Raises: UsageError."""
+        if max(map(abs, (*self.shear, *self.tilt))) > 0.5:
+            raise UsageError("shear and tilt lie between -0.5 and 0.5", hint="they are for one frame: try 0.01")
+        if self.loop and self.loop * 2 > self.frames:
+            raise UsageError(
+                f"a film of {self.frames} frames is too short to loop over {self.loop}",
+                hint="make it longer: --seconds",
+            )
+        return self
+
+    @property
+    def painted(self) -> int:
+        """How many frames have to be painted: a loop needs some more, which fade away into its first ones."""
+        return self.frames + self.loop
+
+
+def frame_count(frames: int | None, seconds: float | None, fps: float) -> int:
+    """How many frames a film has by what was said: their number, or its length. Raises: UsageError."""
+    if frames is not None and seconds is not None:
+        raise UsageError("both --frames and --seconds say how long the film is", hint="leave one of them out")
+    count = frames if frames is not None else round((10.0 if seconds is None else seconds) * fps)
+    if count < 1:
+        raise UsageError("a film needs at least one frame", hint="try --seconds 3")
+    if count > MOST_FRAMES:
+        raise UsageError(f"a film has at most {MOST_FRAMES} frames")
+    return count
+
+
+def speed(text: str, fps: float, *, flag: str, factor: bool = False) -> float:
+    """A speed for each frame: "2" is per frame, "48/s" per second. A factor (zoom) is multiplied up, all else added.
+
+    Raises: UsageError for anything else, naming the flag.
+    """
+    found = _SPEED.fullmatch(text)
+    value = float(found[1]) if found else math.nan
+    if found is None or (factor and value <= 0):
+        example = "1.02, or 1.6/s" if factor else "2, or 48/s"
+        raise UsageError(f"{flag} {text!r} is no speed", hint=f"write it per frame or per second: {example}")
+    if found[2] != "/s":
+        return value
+    return value ** (1 / fps) if factor else value / fps
+
+
+def speeds(text: str, fps: float, *, flag: str) -> Pair:
+    """Two speeds with a comma between them, as `speed`; one alone is the first. Raises: UsageError."""
+    parts = text.split(",")
+    if len(parts) > 2:
+        raise UsageError(f"{flag} {text!r} is no pair of speeds", hint=f"write two numbers: {flag} 2,-1")
+    across, down = (speed(part, fps, flag=flag) for part in (*parts, "0")[:2])
+    return across, down
+
+
+def loop_frames(frames: int, fps: float) -> int:
+    """How many frames of a loop fade into its first ones: a second, or a third of a short film."""
+    return max(1, min(round(fps), frames // 3))
+
+
+def film_values(values: dict[str, Any]) -> FilmSettings:
+    """Checked film settings of plain values. Raises: UsageError."""
+    return FilmSettings.make(values, source="the film").check()

@@ -1,0 +1,91 @@
+"""A film from pictures that are there: kept frames of a film, of a painting, or anything else of one size."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from vqclip.errors import PictureError
+from vqclip.films import loop_frames
+from vqclip.sinks.film import write_film
+from vqclip.sinks.frames import frame_files, read_frame, read_frames
+from vqclip.sinks.interpolate import interpolated
+from vqclip.sinks.metadata import read_recipe
+from vqclip.sinks.publish import prepare
+
+FPS = 24.0
+JOB = "film.json"
+
+
+def encode(
+    folder: Path,
+    path: Path,
+    *,
+    fps: float | None = None,
+    seconds: float | None = None,
+    loop: bool = False,
+    hold: float = 0.0,
+    interpolate: float | None = None,
+    overwrite: bool = False,
+    on_note: Callable[[str], None],
+) -> Path:
+    """Makes a film of a folder's pictures, in natural order, and gives its path; its kind is the suffix of `path`.
+
+    fps is by default that of the film whose frames they are, else 24; seconds sets it by the film's length. A film
+    that was painted as a loop is made one again; with `loop` any other one too, by fading.
+    Raises: UsageError, PictureError, OutputError.
+    """
+    paths = frame_files(folder)
+    recipe = _recipe(folder, paths[0])
+    film = recipe.get("film") if isinstance(recipe.get("film"), dict) else {}
+    overlap = _whole(film.get("loop")) if len(paths) == _whole(film.get("frames")) + _whole(film.get("loop")) else 0
+    speed = fps or (_number(film.get("fps")) or FPS)
+    if loop and not overlap and len(paths) > 2:
+        overlap = loop_frames(len(paths), speed)
+    count = len(paths) - overlap
+    if seconds:
+        speed = min(max(count / seconds, 1.0), 240.0)
+    prepare(path)
+    rate = Fraction(speed).limit_denominator(1001)
+    pictures: Iterable[Image.Image] = read_frames(paths, loop=overlap)
+    if hold:
+        pictures = chain(pictures, _held(paths[count - 1], round(hold * rate)))
+    size = read_frame(paths[0]).size
+    if interpolate:
+        target = Fraction(interpolate).limit_denominator(1001)
+        pictures, rate = interpolated(pictures, size=size, fps=rate, to=target), max(target, rate)
+    return write_film(path, pictures, size=size, fps=rate, recipe=recipe, overwrite=overwrite, on_note=on_note)
+
+
+def _recipe(folder: Path, first: Path) -> Mapping[str, Any]:
+    """What the folder says about its frames, or the first picture: nothing in it is trusted."""
+    try:
+        values = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        if isinstance(values, dict):
+            kept = {key: values[key] for key in ("schema", "settings", "film", "models") if key in values}
+            return {"schema": 1, "settings": {}, **kept}
+    except (OSError, ValueError):
+        pass
+    try:
+        with first.open("rb") as file:
+            return read_recipe(file, name=first.name)
+    except (OSError, PictureError):
+        return {}
+
+
+def _held(path: Path, count: int) -> Iterator[Image.Image]:
+    return repeat(read_frame(path), count)
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 240 else 0.0

@@ -1,0 +1,237 @@
+"""A film, from settings to file: its first picture, its frames, each kept as it comes, and the film made of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from vqclip.engine.canvas import State
+from vqclip.engine.film import film as film_loop
+from vqclip.engine.precision import capability
+from vqclip.errors import ModelError, UsageError, VqclipError
+from vqclip.events import Frame
+from vqclip.films import FILM_JOB, FilmSettings, film_values
+from vqclip.runs.parts import Parts, build_parts, choose_device
+from vqclip.runs.picture import memory_errors, painting, set_threads
+from vqclip.runs.plan import film_target
+from vqclip.runs.recipe import make_recipe
+from vqclip.runs.shots import make_carry, zoom_shots
+from vqclip.settings import Delivery, Settings
+from vqclip.sinks.codecs import choose_encoder
+from vqclip.sinks.film import write_film
+from vqclip.sinks.frames import STATE, SaveFrames, frame_path, read_frame, read_frames
+from vqclip.sinks.play import Sink, StopFlag, play, signals
+from vqclip.sinks.preview import Preview
+from vqclip.sinks.progress import progress
+from vqclip.sinks.publish import claim_folder, prepare, publish
+from vqclip.sinks.state import SaveState, load_state, remove_state, save_state
+
+Note = Callable[[str], None]
+
+OPENING = "opening.state"
+FORMAT = "vqclip-film"
+SCHEMA = 1
+_OPENING_EVERY = 25
+
+
+@dataclass(frozen=True)
+class FilmResult:
+    """What became of a film. path is None if it was stopped or frames alone were wanted; folder holds the frames."""
+
+    path: Path | None
+    folder: Path
+    settings: Settings
+    film: FilmSettings
+    frames_done: int
+    seconds: float
+    stopped: int | None = None
+
+
+def shoot(settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note: Note) -> FilmResult:
+    """Films a zoom; settings come from `resolve`, film from `resolve_film`.
+
+    The frames lie in a folder beside the film, with all that is needed to go on when the run is stopped or killed.
+    Raises: every kind of VqclipError.
+    """
+    path = film_target(settings, delivery)
+    prepare(path)
+    probe(settings, film, delivery, on_note)
+    folder = claim_folder(path.with_suffix(".frames"))
+    job = _Job(folder, path.with_name(folder.stem + path.suffix), settings, film, delivery, on_note)
+    return job.run({})
+
+
+def resume(folder: Path, *, on_note: Note, delivery: Mapping[str, Any] | None = None) -> FilmResult:
+    """Goes on with a film at the frame after the last one that is kept; a film that was finished is only made again.
+
+    delivery replaces what the film was begun with, key by key (quiet, preview, ...). The folder is trusted as the
+    command line is: it says which models to load.
+    Raises: UsageError if the folder holds no film; every kind of VqclipError.
+    """
+    job, models = _read_job(folder, on_note, dict(delivery or {}))
+    probe(job.settings, job.film, job.delivery, on_note)
+    return job.run(models)
+
+
+def is_film(folder: Path) -> bool:
+    """Whether a folder holds a film that `resume` can go on with."""
+    return (folder / FILM_JOB).is_file()
+
+
+def probe(settings: Settings, film: FilmSettings, delivery: Delivery, on_note: Note) -> None:
+    """Tries the encoder before anything is painted. Raises: OutputError if there is none."""
+    if delivery.film_format != "frames":
+        size = (settings.width or 256, settings.height or 256)
+        _, note = choose_encoder(delivery.film_format, *size, rate(film.fps))
+        if note:
+            on_note(note)
+
+
+def rate(fps: float) -> Fraction:
+    """Frames per second as a fraction that containers can hold."""
+    return Fraction(fps).limit_denominator(1001)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One film on its way: its folder of frames, the file it is meant for, and all that it depends on."""
+
+    folder: Path
+    path: Path
+    settings: Settings
+    film: FilmSettings
+    delivery: Delivery
+    note: Note
+
+    def run(self, models: Mapping[str, str]) -> FilmResult:
+        """Paints what is missing and makes the film. models are the digests it was begun with, none for a new one."""
+        started = time.monotonic()
+        threads = set_threads(self.delivery.threads)
+        torch.use_deterministic_algorithms(self.delivery.deterministic, warn_only=True)
+        device = choose_device(self.delivery.device)
+        with signals() as stop, memory_errors():
+            offline = self.delivery.offline
+            parts = build_parts(self.settings, device=device, offline=offline, note=self.note, encoder=True)
+            self._same_models(models, parts)
+            job = _Job(self.folder, self.path, parts.settings, self.film, self.delivery, self.note)
+            recipe = make_recipe(
+                parts.settings,
+                parts.models,
+                film=self.film.model_dump(mode="json"),
+                device=str(device),
+                capability=capability(),
+                threads=threads,
+            )
+            if not models:
+                job.write(parts, threads)
+            try:
+                done = job.paint(parts, recipe, device, stop)
+                path = None if stop or self.delivery.film_format == "frames" else job.make(recipe)
+            except VqclipError as error:
+                error.hint = f"{error.hint + '; ' if error.hint else ''}what is done is kept in {self.folder}"
+                raise
+        return FilmResult(path, self.folder, parts.settings, self.film, done, time.monotonic() - started, stop.signal)
+
+    def write(self, parts: Parts, threads: int) -> None:
+        """Writes down everything that `resume` needs. Raises: OutputError."""
+        values = {
+            "format": FORMAT,
+            "schema": SCHEMA,
+            "path": self.path.name,
+            "settings": self.settings.model_dump(mode="json", exclude_none=True),
+            "film": self.film.model_dump(mode="json"),
+            "delivery": {**self.delivery.model_dump(mode="json"), "threads": threads, "output": None},
+            "models": parts.models,
+        }
+        publish(self.folder / FILM_JOB, (json.dumps(values, indent=2) + "\n").encode(), overwrite=True)
+
+    def paint(self, parts: Parts, recipe: Mapping[str, Any], device: torch.device, stop: StopFlag) -> int:
+        """Paints all frames that are still missing, and gives how many there are then."""
+        state = self._state(parts, stop)
+        if state is None:
+            return 0
+        shots = zoom_shots(parts, self.film, device=device, offline=self.delivery.offline, note=self.note)
+        loop = film_loop(
+            parts.vqgan, parts.vqgan, state, shots=shots, frames=self.film.painted, carry=make_carry(self.film)
+        )
+        before = state.get("frame", -1) + 1
+        sinks = [SaveFrames(self.folder, recipe=recipe), *self._shows(stop, parts.settings.prompt)]
+        last: Frame | None = play(loop, *sinks, stop=stop)
+        remove_state(self.folder / OPENING)
+        done = before if last is None else last.index + 1
+        if stop:
+            self.note(f"stopped after frame {done} of {self.film.painted}; {self._how_to_go_on()}")
+        return done
+
+    def make(self, recipe: Mapping[str, Any]) -> Path:
+        """Makes the film of the frames in the folder. Raises: OutputError, PictureError if one is missing."""
+        paths = [frame_path(self.folder, index) for index in range(self.film.painted)]
+        return write_film(
+            self.path,
+            read_frames(paths, loop=self.film.loop),
+            size=read_frame(paths[0]).size,
+            fps=rate(self.film.fps),
+            recipe=recipe,
+            private=self.delivery.metadata == "private",
+            overwrite=self.delivery.overwrite,
+            on_note=self.note,
+        )
+
+    def _state(self, parts: Parts, stop: StopFlag) -> State | None:
+        """The state to film from: that of the last frame, or of the first picture, painted now; None if stopped."""
+        if (self.folder / STATE).exists():
+            return load_state(self.folder / STATE)[0]
+        path = self.folder / OPENING
+        begun = load_state(path)[0] if path.exists() else None
+        keep = SaveState(path, every=_OPENING_EVERY)
+        last = play(painting(parts, begun), keep, *self._shows(stop, parts.settings.prompt), stop=stop)
+        if last is not None and last.is_last:
+            return last.state()
+        if last is not None:
+            save_state(path, last.state())
+        self.note(f"stopped at the first picture; {self._how_to_go_on()}")
+        return None
+
+    def _shows(self, stop: StopFlag, title: str) -> list[Sink]:
+        delivery = self.delivery
+        shown: list[Sink] = [progress(title or "film", quiet=delivery.quiet, json_lines=delivery.json_lines, stop=stop)]
+        if delivery.preview:
+            shown.append(Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note))
+        return shown
+
+    def _how_to_go_on(self) -> str:
+        return f"go on with: vqclip resume {self.folder}"
+
+    def _same_models(self, models: Mapping[str, str], parts: Parts) -> None:
+        changed = [name for name, digest in models.items() if parts.models.get(name) != digest]
+        if changed:
+            raise ModelError(
+                f"{changed[0]} is not the model that this film was begun with",
+                hint="put that model back, or begin a new film",
+            )
+
+
+def _read_job(folder: Path, note: Note, changes: dict[str, Any]) -> tuple[_Job, Mapping[str, str]]:
+    try:
+        values = json.loads((folder / FILM_JOB).read_text(encoding="utf-8"))
+        if (values["format"], values["schema"]) != (FORMAT, SCHEMA):
+            raise ValueError(f"it is of the kind {values['format']!r}, schema {values['schema']!r}")
+        settings = Settings.make(values["settings"], source=FILM_JOB)
+        film = film_values({k: tuple(v) if isinstance(v, list) else v for k, v in values["film"].items()})
+        delivery = Delivery(**{**values["delivery"], **changes})
+        path = folder.with_name(Path(values["path"]).name)
+        return _Job(folder, path, settings, film, delivery, note), dict(values["models"])
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{str(folder)!r} holds no film to go on with", hint="give the folder of its frames"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise UsageError(f"{folder / FILM_JOB} is damaged: {error}", hint="begin a new film") from error

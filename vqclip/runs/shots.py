@@ -1,0 +1,62 @@
+"""From the settings of a zoom to its shots: the camera's matrix, the prompt and the course of every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+
+from vqclip.engine.course import Course
+from vqclip.engine.film import Carry, Shot
+from vqclip.engine.paint import Look
+from vqclip.films import FilmSettings
+from vqclip.ops.camera import Move, camera
+from vqclip.runs.parts import Note, Parts, make_looks
+
+
+def zoom_shots(
+    parts: Parts, film: FilmSettings, *, device: torch.device, offline: bool, note: Note
+) -> Callable[[int], Shot]:
+    """What is done for frame n, n = 0, 1, ...: the same move every time, and the story's prompt of that time.
+
+    Frame 0 is the first picture as it was painted. film comes from `resolve_film`.
+    """
+    settings = parts.settings
+    move = Move(film.zoom, film.pan, film.rotate, film.shear, film.tilt)
+    matrix = camera(move, width=settings.width or 0, height=settings.height or 0)
+    prompts = (settings.prompt, *film.story)
+    # to hold on to the first picture would hold the camera back
+    extras = [extra for extra in parts.extras if extra[0] != "init"]
+    dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
+
+    @lru_cache(maxsize=2)
+    def looks(number: int) -> tuple[Look, ...]:
+        if number == 0:
+            return tuple(parts.looks)
+        told = settings.changed(prompt=prompts[number])
+        return tuple(make_looks(told, parts.cutouts, dtype=dtype, device=device, offline=offline, note=note))
+
+    def shot(index: int) -> Shot:
+        number = index // film.change_every % len(prompts) if film.change_every else 0
+        course = frame_course(parts, film, steps=film.steps_per_frame if index else 0)
+        return Shot(matrix, looks(number), course, parts.cutouts, extras)
+
+    return shot
+
+
+def frame_course(parts: Parts, film: FilmSettings, *, steps: int) -> Course:
+    """The course of one frame: a constant rate, so that frames are alike."""
+    settings = parts.settings
+    return Course(
+        steps=steps,
+        optimizer=settings.optimizer,
+        learning_rate=film.frame_learning_rate or 0.1,
+        average=max(settings.average or 0.0, film.frame_average),
+        micro_batch=settings.micro_batch,
+    )
+
+
+def make_carry(film: FilmSettings) -> Carry:
+    """How the painting follows the camera, as the settings say."""
+    return Carry(film.carry, hold=film.hold, sharpen=film.sharpen, rim=film.rim)
