@@ -17,7 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
+
+from vqclip.sinks.sheets import Tile, contact_sheet
 
 FIRST_SEED = 1000
 
@@ -35,18 +37,6 @@ def paint_one(job: tuple[int, str], *, settings: dict[str, Any], threads: int) -
     return picture, time.monotonic() - started
 
 
-def sheet(pictures: list[Image.Image], *, columns: int, side: int) -> Image.Image:
-    """Numbers the pictures from 1 and lays them out in rows."""
-    rows = -(-len(pictures) // columns)
-    page = Image.new("RGB", (columns * (side + 8), rows * (side + 26)), "white")
-    pen = ImageDraw.Draw(page)
-    for n, picture in enumerate(pictures):
-        x, y = (n % columns) * (side + 8), (n // columns) * (side + 26)
-        page.paste(picture.resize((side, side), Image.Resampling.LANCZOS), (x, y + 18))
-        pen.text((x + 4, y + 2), str(n + 1), fill="black")
-    return page
-
-
 def main() -> None:
     """Reads the arguments, paints, and saves the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -62,7 +52,8 @@ def main() -> None:
     settings = dict(_pair(text) for text in asked.set)
     with ProcessPoolExecutor(asked.processes) as pool:
         painted = list(pool.map(partial(paint_one, settings=settings, threads=1), enumerate(prompts, start=1)))
-    sheet([picture for picture, _ in painted], columns=asked.columns, side=asked.side).save(asked.out)
+    tiles = [Tile(picture, str(n)) for n, (picture, _) in enumerate(painted, start=1)]
+    contact_sheet(tiles, columns=asked.columns, side=asked.side).save(asked.out)
     if asked.each:
         asked.each.mkdir(parents=True, exist_ok=True)
         for n, (picture, _) in enumerate(painted, start=1):

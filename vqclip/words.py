@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import shlex
 import unicodedata
 from collections.abc import Iterable
 
@@ -19,6 +21,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 def clean(text: str) -> str:
     """Text that cannot steer a terminal: control, escape and direction characters become visible escapes."""
     return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSAFE else _visible(c) for c in text)
+
+
+def shell_word(name: str) -> str:
+    """A file name as one word for a shell, safe to paste: what could steer the terminal is written in octal.
+
+    For bash, zsh, ksh and every shell that knows $'...'; a name that begins with a dash cannot be taken for a flag.
+    """
+    name = f"./{name}" if name.startswith("-") else name
+    if clean(name) == name and "\n" not in name:
+        return shlex.quote(name)
+    plain = set(range(0x20, 0x7F)) - set(b"'\\")
+    return "$'" + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in os.fsencode(name)) + "'"
 
 
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})

@@ -82,11 +82,13 @@ def build() -> Any:
         batch,
         doctor,
         encode,
+        gallery,
         generate,
         models,
         presets,
         resume,
         scenes,
+        sheet,
         show,
         train,
         words,
@@ -102,7 +104,8 @@ def build() -> Any:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    for room in (generate, batch, again, resume, zoom, encode, show, presets, models, words, scenes, train, doctor):
+    painting = (generate, batch, again, resume, zoom, encode)
+    for room in (*painting, show, gallery, sheet, presets, models, words, scenes, train, doctor):
         room.add(app)
     return typer.main.get_command(app)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +14,7 @@ from vqclip.errors import UsageError
 if TYPE_CHECKING:
     from PIL import Image
 
-TILE, TEXT, MARGIN = 128, 40, 4
+TILE = 128
 
 
 def add(app: typer.Typer) -> None:
@@ -47,21 +45,17 @@ def scenes(
 def sheet(count: int, seed: int) -> Image.Image:
     """Renders scenes side by side, each with its caption below. The same seed gives the same sheet."""
     import numpy as np
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
+    from vqclip.sinks.sheets import Tile, contact_sheet
     from vqclip.starter.captions import caption
     from vqclip.starter.scenes import render
     from vqclip.starter.world import random_scene
 
-    across = math.ceil(math.sqrt(count))
-    step = TILE + MARGIN
-    picture = Image.new("RGB", (across * step, math.ceil(count / across) * (step + TEXT)), "white")
-    pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=10)
+    tiles = []
     for n in range(count):
         rng = np.random.default_rng([seed, n])
         scene = random_scene(rng)
-        left, top = n % across * step, n // across * (step + TEXT)
-        picture.paste(Image.fromarray(render(scene, TILE, rng)), (left, top))
-        lines = textwrap.wrap(caption(scene, rng), 24)[:3]
-        pen.multiline_text((left + 1, top + TILE + 1), "\n".join(lines), fill="black", font=font, spacing=1)
-    return picture
+        picture = Image.fromarray(render(scene, TILE, rng))
+        tiles.append(Tile(picture, caption(scene, rng)))
+    return contact_sheet(tiles, side=TILE)
