@@ -8,7 +8,7 @@ from door import save_picture
 
 PROMPTS = (
     "<script>document.title='ran'</script>",
-    "\"><img src=x onerror=\"document.title='ran'\">",
+    '"><img src=x onerror="document.title=\'ran\'">',
     "</article></main><iframe src=javascript:alert(1)></iframe>",
     "' onmouseover='document.title=1' &lt; &amp; {{7*7}} ${alert(1)}",
     "right \u202eot left\u202c, \x1b[2J\x00 and \ud800 alone",

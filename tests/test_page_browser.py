@@ -8,7 +8,9 @@ import pytest
 from door import Door, save_picture
 from hostile import NAMES, PROMPTS, fill
 
-BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), "")
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
+)
 pytestmark = pytest.mark.skipif(not BROWSER, reason="there is no Chromium here")
 
 
