@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +28,7 @@ def scenes(
 ) -> int:
     """Render a sheet of the starter's training scenes."""
     from vqclip.sinks.publish import publish
+    from vqclip.sinks.sheets import encode_sheet
 
     if not 1 <= count <= 1024:
         raise UsageError(f"--count {count}: a sheet holds 1 to 1024 scenes")
@@ -36,9 +36,7 @@ def scenes(
         raise UsageError(f"--seed {seed}: give a number from 0 up")
     if out.suffix.casefold() != ".png":
         raise UsageError(f"--out {out}: the sheet is a .png")
-    data = io.BytesIO()
-    sheet(count, seed).save(data, format="PNG")
-    say.result(publish(out, data.getvalue()))
+    say.result(publish(out, encode_sheet(sheet(count, seed))))
     return 0
 
 
