@@ -10,9 +10,8 @@ read -ra MORE <<< "${MORE:-}" # further flags, such as --workers auto
 
 prompts=${1:?usage: nightly-batch.sh PROMPTS.txt}
 code=0
-vqclip batch "$prompts" --steps "$STEPS" --size "$SIZE" --output "$FOLDER" "${MORE[@]}" || code=$?
+vqclip batch "$prompts" --steps "$STEPS" --size "$SIZE" --output "$FOLDER" --grid "${MORE[@]}" || code=$?
 # 3 means that some pictures failed; the others are worth looking at.
 [ "$code" -eq 0 ] || [ "$code" -eq 3 ] || exit "$code"
-vqclip sheet "$FOLDER" --out "$FOLDER/sheet.png"
 vqclip gallery "$FOLDER"
 exit "$code"

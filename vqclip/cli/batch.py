@@ -77,6 +77,7 @@ _OPTIONS: tuple[tuple[str, str, Any, str, str | None], ...] = (
     ("workers", "--workers", str, "How many processes paint, or auto: one for each GPU or two cores.", "NUMBER"),
     ("ray", "--ray", str, "Paint on a Ray cluster: its address, or auto.", "ADDRESS"),
     ("shard", "--shard", str, "Only the i-th of n parts, for job arrays.", "I/N"),
+    ("grid", "--grid", bool, "Also a contact sheet of all that is done: sheet.png in the folder.", None),
     ("status", "--status", bool, "Say what is done, failed and left, and stop.", None),
 )
 

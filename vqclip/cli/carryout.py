@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     teller = _Teller(delivery, len(mine), len(mine) - len(stands.left))
     teller.begin(_counts(mine, stands), folder)
     if not stands.left:
+        _write_grid(mine, ledger, own, teller.note)
         return 0
     share_cores()
     crew = choose_crew(ledger, delivery, workers=own.get("workers") or "1", ray=own.get("ray"))
@@ -65,12 +66,28 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
         for report in paint_batch(jobs, stands.left, ledger, crew, stop=stop, note=teller.note):
             teller.tell(report)
     teller.end()
+    _write_grid(mine, ledger, own, teller.note)
     if stop.signal is not None and teller.left:
         teller.say_how_to_go_on(own["words"])
         return stop.exit_code
     if teller.failures:
         raise PartialError(f"{len(teller.failures)} of {len(mine)} pictures failed", hint=_reasons(teller.failures))
     return 0
+
+
+def _write_grid(jobs: Sequence[Job], ledger: Ledger, own: Mapping[str, Any], note: Callable[[str], None]) -> None:
+    """The contact sheet of what is done, in the order of the jobs, where --grid asks for it. Raises: OutputError."""
+    if not own.get("grid"):
+        return
+    from vqclip.sinks.collection import read_pictures
+    from vqclip.sinks.sheets import MOST, sheet_of, write_sheet
+
+    done = ledger.done()
+    found = read_pictures(done[job.id] for job in jobs if job.id in done)
+    if not 0 < len(found) <= MOST:
+        note(f"no sheet: it would show {len(found)} pictures, and 1 to {MOST} fit")
+        return
+    note(f"sheet: {write_sheet(ledger.folder / 'sheet.png', sheet_of(found))}")
 
 
 class _Teller:

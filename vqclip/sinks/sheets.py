@@ -6,14 +6,16 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from vqclip.errors import PictureError, UsageError
-from vqclip.sinks.collection import SHEET_MARK, Found, small_copy
+from vqclip.sinks.collection import SHEET_MARK, Found, read_picture, small_copy
 from vqclip.sinks.lettering import Font, wrap
+from vqclip.sinks.publish import publish
 
 MOST = 1024
 GAP, MARGIN, SIZE, LEADING = 10, 16, 13, 17
@@ -74,6 +76,11 @@ def encode_sheet(sheet: Image.Image) -> bytes:
     mark.add_text(SHEET_MARK, "1")
     sheet.save(data, "PNG", pnginfo=mark)
     return data.getvalue()
+
+
+def write_sheet(path: Path, sheet: Image.Image) -> Path:
+    """Writes a sheet in the place of an earlier one; a picture of that name stays. Raises: OutputError."""
+    return publish(path, encode_sheet(sheet), overwrite=path.exists() and read_picture(path) is None)
 
 
 def label_all(found: Sequence[Found]) -> tuple[str, list[str]]:
