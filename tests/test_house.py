@@ -64,7 +64,8 @@ def test_every_flag_stands_in_the_readme_and_every_flag_of_the_pages_exists():
         assert flag.hidden or all(f"`{word.split('/')[0]}" in readme for word in flag.spellings), flag.name
     for page in PAGES:
         if page.name != "shell-scripts.md":  # that one is about the spellings of another program
-            found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page.read_text(encoding="utf-8")))
+            text = re.sub(r"(?m)^#SBATCH .*$", "", page.read_text(encoding="utf-8"))
+            found = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
             assert found <= options, page
 
 
