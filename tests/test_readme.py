@@ -66,6 +66,7 @@ def test_every_command_of_the_pages_is_understood(
         args.append("--dry-run")
     if args == ["doctor"]:
         monkeypatch.setattr("vqclip.cli.doctor.CHECKS", ())
+    monkeypatch.setattr("vqclip.cli.trainers._run", lambda *said: 0)  # no page is worth hours
     ran = door(*args)
     assert ran.code == 0, ran.err
 

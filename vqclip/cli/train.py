@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from vqclip.cli import say
+from vqclip.cli import say, trainers
 
 Stage = Literal["all", "adopt", "clip", "vqgan", "painted", "prior", "pack"]
 ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
@@ -16,7 +16,9 @@ ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
 def add(app: typer.Typer) -> None:
     """Adds the group with its commands to the app."""
     group = typer.Typer(name="train", help="Train models of your own.", rich_markup_mode=None)
-    group.command("starter")(starter)
+    own = {"vqgan": trainers.vqgan, "clip": trainers.clip, "prior": trainers.prior}
+    for name, command in {**own, "starter": starter}.items():
+        group.command(name)(command)
     group.callback(invoke_without_command=True)(_group)
     app.add_typer(group)
 

@@ -69,7 +69,7 @@ def generate(prompt: str, *, device: str = "auto", offline: bool = False, **sett
     """
     resolved, _ = resolve(Settings.make({"prompt": prompt, **settings}, source="generate").check())
     with memory_errors():
-        parts = build_parts(resolved, device=_device(device), offline=offline, note=_ignore)
+        parts = build_parts(resolved, device=usable_device(device), offline=offline, note=_ignore)
         last = play(painting(parts))
     assert last is not None
     return to_picture(last.image)
@@ -108,7 +108,7 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
     delivery = with_state(delivery, path)
     probe_film(settings, delivery)
     threads = set_threads(delivery.threads)
-    device = _device(delivery.device)
+    device = usable_device(delivery.device)
     torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
     with signals() if stop is None else nullcontext(stop) as stop, memory_errors():
         parts = build_parts(settings, device=device, offline=delivery.offline, note=on_note)
@@ -130,14 +130,14 @@ def probe_film(settings: Settings, delivery: Delivery) -> None:
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
+def memory_errors(work: str = "picture", remedies: str = REMEDIES) -> Iterator[None]:
     """Turns what torch and Python raise when memory runs out into MemoryFullError with remedies."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        raise MemoryFullError("not enough memory for this picture", hint=REMEDIES) from error
+        raise MemoryFullError(f"not enough memory for this {work}", hint=remedies) from error
 
 
 def set_threads(wanted: int | None) -> int:
@@ -257,7 +257,8 @@ class _Run:
         return make_recipe(self.parts.settings, self.parts.models, capability=capability(), **self.facts, **facts)
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """The device of a name, tried out. Raises: UsageError if there is none here."""
     try:
         device = choose_device(name)
         torch.empty(1, device=device)

@@ -11,6 +11,7 @@ from vqclip.films import FilmSettings
 from vqclip.prompts import parse_image_prompt, parse_prompts
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
+from vqclip.store.folder import own_defaults
 from vqclip.store.registry import find
 
 SEEDS = 2**32
@@ -27,7 +28,8 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
         parse_image_prompt(text)
     model, notes = find(settings.vqgan), []
     init = settings.init or ("image" if settings.init_image else model.defaults["init"])
-    missing = {key: value for key, value in model.own(init).items() if getattr(settings, key) is None}
+    own = model.own(init) | ({} if model.registered else own_defaults(settings.vqgan))
+    missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
     if settings.seed is None:
         missing["seed"] = secrets.randbelow(SEEDS)
         notes.append(f"seed {missing['seed']}")

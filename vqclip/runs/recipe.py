@@ -29,7 +29,7 @@ def make_recipe(settings: Settings, models: Mapping[str, str], **facts: Any) -> 
     return {
         "schema": SCHEMA,
         "settings": plain_settings(settings),
-        "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
         "models": models,
         **({"files": files} if files else {}),
         **{key: value for key, value in facts.items() if value is not None},
@@ -48,6 +48,11 @@ def plain_settings(settings: Settings) -> dict[str, Any]:
         values["image_prompts"] = [f"{_basename(path)}{text[len(path) :]}" for text, path in parsed]
     values["clip"] = [plain_name(text) for text in settings.clip or ()]
     return values
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package, of those whose numbers matter, and of Python."""
+    return {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
 def plain_name(text: str) -> str:

@@ -18,19 +18,18 @@ from vqclip.events import TrainStep
 from vqclip.models.perceptual import TowerDistance, resnet_stages
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
+from vqclip.runs.training import drive
 from vqclip.sinks.checkpoints import Checkpoint, last_checkpoint
-from vqclip.sinks.play import Interrupted, Sink, StopFlag, play
+from vqclip.sinks.play import Interrupted, Sink, StopFlag
 from vqclip.starter.captions import words
 from vqclip.store.openclip import build_clip, make_tokenizer, write_clip
 from vqclip.store.priors import save_prior
 from vqclip.store.vqgans import build_vqgan, save_vqgan
 from vqclip.train.adversarial import AdversarialParts, AdversarialTraining, train_against_painted
-from vqclip.train.averages import settle_norms
-from vqclip.train.clip import ClipParts, ClipTraining, train_clip
+from vqclip.train.clip import ClipParts, ClipTraining, settle_clip, train_clip
 from vqclip.train.prior import PriorParts, PriorTraining, Sketches, fit_scale, picture_codes, train_prior
 from vqclip.train.scenes import TRAINING_SEED, SceneSet, load_scenes, render_scenes
 from vqclip.train.starts import mixed_starts
-from vqclip.train.views import random_views
 from vqclip.train.vocabulary import Vocabulary
 from vqclip.train.vqgan import VQGANParts, VQGANTraining, train_vqgan
 
@@ -163,11 +162,8 @@ class StarterRun:
     def _drive(
         self, name: str, parts: Any, loop: Callable[[int], Iterable[TrainStep]], sinks: Sequence[Sink], every: int = 200
     ) -> None:
-        path = self.folder / f"{name}.state"
-        kept = last_checkpoint(path)
-        if kept is not None:
-            parts.load(kept[1])
-        play(loop(kept[0] if kept else 0), Checkpoint(path, parts.state, every=every), *sinks, stop=self.stop)
+        checkpoint = Checkpoint(self.folder / f"{name}.state", parts.state, every=every)
+        drive(parts, loop, checkpoint, *sinks, stop=self.stop)
 
     def _render(self, path: Path, count: int, side: int, start: int) -> None:
         """Renders a file of scenes. Raises: Interrupted if a signal came meanwhile, for no stage can go on then."""
@@ -205,13 +201,7 @@ class StarterRun:
         return VQGAN(VQGAN_CONFIG).to(memory_format=torch.channels_last)
 
     def _settle(self, model: nn.Module) -> None:
-        data, side = self.scenes(), CLIP_CONFIG["vision_cfg"]["image_size"]
-        rng, chooser = torch.Generator().manual_seed(0), np.random.default_rng(0)
-
-        def look() -> None:
-            model.encode_image(random_views(data.pictures(chooser.integers(0, len(data), 128)), side, rng=rng) * 2 - 1)
-
-        settle_norms(model, [look] * 16)
+        settle_clip(model, self.scenes(), CLIP_CONFIG["vision_cfg"]["image_size"])
 
     def _crops(self) -> Callable[[int], Tensor]:
         """Batches of crops by step, half from scenes at 128 px and half at 256 px."""

@@ -19,6 +19,10 @@ class Checkpoint:
         self._every = every
         self._unsaved: TrainStep | None = None
 
+    def last(self) -> tuple[int, dict[str, Any]] | None:
+        """(steps done, the parts' state) as they were saved last; see `last_checkpoint`."""
+        return last_checkpoint(self._path)
+
     def __call__(self, event: TrainStep) -> None:
         """Saves if its turn has come. Raises: OutputError."""
         self._unsaved = event

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 import time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -20,6 +22,7 @@ from vqclip.store.starter import starter_path
 
 # A file that changed this recently may change again within the same tick of the clock, unseen.
 _SETTLED_NS = 2_000_000_000
+MOST_HEADER_BYTES = 4 * 2**20
 
 
 def model_folder() -> Path:
@@ -42,6 +45,22 @@ def digest(path: str | Path) -> str:
         return (_sha256 if settled else _sha256.__wrapped__)(os.path.abspath(path), stamp)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def own_defaults(name: str) -> dict[str, Any]:
+    """The settings that a VQGAN of one's own asks for, as its training wrote them into the file: {} for any other.
+
+    The file may come from anyone, so it may only choose among the models that come with the package: {"clip": [...]}.
+    """
+    path = Path(name).expanduser() if is_path(name) else in_folder(name)
+    try:
+        with open(path or "", "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            text = file.read(length) if length <= MOST_HEADER_BYTES else b"{}"
+        asked = json.loads(json.loads(text)["__metadata__"]["vqclip"])["recipe"]["defaults"]["clip"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return {"clip": asked} if asked == ["starter"] else {}
 
 
 def locate(name_or_path: str | Path, kind: str) -> Path:

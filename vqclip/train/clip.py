@@ -6,24 +6,49 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.events import TrainStep
-from vqclip.starter.world import Scene
-from vqclip.train.averages import update_average
-from vqclip.train.scenes import SceneSet, batch_indices
-from vqclip.train.truth import ATTRIBUTES, labels_of, truth_table
+from vqclip.train.averages import settle_norms, update_average
+from vqclip.train.scenes import batch_indices
+from vqclip.train.truth import ATTRIBUTES
 from vqclip.train.views import random_views
 from vqclip.train.vocabulary import Vocabulary
 
 
+class Captioned(Protocol):
+    """Captioned pictures that a CLIP can learn from, by index."""
+
+    captions: Sequence[Sequence[str]]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def pictures(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Tensor:
+        """Indices [B] -> square images [B, 3, S, S] in [0, 1]; where there is a choice of squares, rng makes it."""
+        ...
+
+    def truth(self, indices: np.ndarray, captions: Sequence[str]) -> Tensor:
+        """Pictures [B] and one caption of each -> bool [B, B]: is caption (column) true of picture (row)?"""
+        ...
+
+    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """The class [B] of each attribute that is known of these pictures; {} if none is."""
+        ...
+
+
 @dataclass(frozen=True)
 class ClipTraining:
-    """The numbers of a CLIP training. epsilon is the largest change of a pixel (of 1) that the adversary may make."""
+    """The numbers of a CLIP training. epsilon is the largest change of a pixel (of 1) that the adversary may make.
+
+    Of each picture of a batch, `views` random views are told apart from the other pictures.
+    """
 
     steps: int = 8000
     batch: int = 128
@@ -34,23 +59,28 @@ class ClipTraining:
     head_weight: float = 0.25
     forget: float = 0.02
     average: float = 0.998
+    views: int = 1
     seed: int = 1
 
 
 @dataclass
 class ClipParts:
-    """What is trained: an open_clip CLIP over the small vocabulary, its attribute heads, and the running average."""
+    """What is trained: an open_clip CLIP over the small vocabulary, its attribute heads, and the running average.
+
+    attributes: what the heads tell of a picture, and among which values; {} for pictures of which no more is known.
+    """
 
     model: nn.Module
     vocabulary: Vocabulary
     tokenize: Any
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=lambda: ATTRIBUTES)
     heads: nn.ModuleDict = field(init=False)
     averaged: nn.Module = field(init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
         width = self.model.visual.output_dim
-        self.heads = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()})
+        self.heads = nn.ModuleDict({name: nn.Linear(width, len(values)) for name, values in self.attributes.items()})
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         decayed = [p for p in self.model.parameters() if p.ndim > 1] + [
             p for p in self.heads.parameters() if p.ndim > 1
@@ -74,6 +104,17 @@ class ClipParts:
         self.heads.load_state_dict(state["heads"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    @property
+    def side(self) -> int:
+        """Side in pixels of the squares the model looks at."""
+        size = self.model.visual.image_size
+        return size[0] if isinstance(size, tuple) else size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.logit_scale.device
 
     def text_rows(self, captions: Sequence[str]) -> Tensor:
         """Captions -> rows [B, L] of the small token table."""
@@ -106,6 +147,8 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor, truth: Tensor, extra
 
 def head_losses(features: Tensor, heads: nn.ModuleDict, labels: Mapping[str, Tensor]) -> Tensor:
     """Mean cross entropy of the attribute heads; the subject, which is learnt last, counts three times."""
+    if not heads:
+        return features.new_zeros(())
     losses = [
         F.cross_entropy(head(features), labels[name]) * (3 if name == "subject" else 1) for name, head in heads.items()
     ]
@@ -115,35 +158,47 @@ def head_losses(features: Tensor, heads: nn.ModuleDict, labels: Mapping[str, Ten
 def clip_loss(
     parts: ClipParts, images: Tensor, rows: Tensor, truth: Tensor, labels: Mapping[str, Tensor], head_weight: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Images [B, 3, S, S] in [0, 1] and rows [B, L] -> the loss, and its parts by name."""
+    """Images [V * B, 3, S, S] in [0, 1], V views of each, and rows [B, L] -> the loss, and its parts by name."""
     with torch.autocast(images.device.type, torch.bfloat16):
         features = parts.model.encode_image(images * 2 - 1)
         words = parts.model.encode_text(rows)
     features = features.float()
     scale = parts.model.logit_scale.exp().clamp(max=60)
-    match = contrastive(F.normalize(features, dim=-1), F.normalize(words.float(), dim=-1), scale, truth)
+    image, text = F.normalize(features, dim=-1), F.normalize(words.float(), dim=-1)
+    match = torch.stack([contrastive(view, text, scale, truth) for view in image.split(len(text))]).mean()
     heads = head_losses(features, parts.heads, labels)
     return match + head_weight * heads, {"contrastive": match.detach(), "heads": heads.detach()}
 
 
-def train_clip(parts: ClipParts, data: SceneSet, training: ClipTraining, *, start: int = 0) -> Iterator[TrainStep]:
+def train_clip(parts: ClipParts, data: Captioned, training: ClipTraining, *, start: int = 0) -> Iterator[TrainStep]:
     """Trains in place, one batch an event; go on later from `start` with `parts.load`.
 
     Each batch is used `replays` times while a perturbation of its pixels grows along the loss ("free" adversarial
     training, Shafahi et al., 2019): gradients of a net trained so paint shapes instead of noise.
     """
-    size = parts.model.visual.image_size
-    side = size[0] if isinstance(size, tuple) else size
     for step in range(start, training.steps):
         indices, chooser = batch_indices(len(data), training.batch, seed=training.seed, step=step)
         rng = torch.Generator().manual_seed(int(chooser.integers(2**62)))
-        scenes: list[Scene] = [data.scenes[i] for i in indices]
         captions = [data.captions[i][chooser.integers(len(data.captions[i]))] for i in indices]
-        truth, labels = truth_table(scenes, captions), labels_of(scenes)
-        rows = parts.vocabulary.forget_some(parts.text_rows(captions), training.forget, rng)
-        images = random_views(data.pictures(indices), side, rng=rng)
+        truth = data.truth(indices, captions).to(parts.device)
+        labels = {name: of.repeat(training.views).to(parts.device) for name, of in data.labels(indices).items()}
+        rows = parts.vocabulary.forget_some(parts.text_rows(captions), training.forget, rng).to(parts.device)
+        pictures = data.pictures(indices, chooser)
+        images = torch.cat([random_views(pictures, parts.side, rng=rng) for _ in range(training.views)])
         losses = _replay(parts, images, rows, truth, labels, training, step, rng)
         yield TrainStep(step + 1, training.steps, losses, (step + 1) * training.batch)
+
+
+def settle_clip(model: nn.Module, data: Captioned, side: int, *, batches: int = 16, batch: int = 128) -> None:
+    """Measures the batch norms of an averaged CLIP's picture tower anew, on random views of the pictures."""
+    rng, chooser = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    device = model.logit_scale.device
+
+    def look() -> None:
+        pictures = data.pictures(chooser.integers(0, len(data), batch), chooser)
+        model.encode_image(random_views(pictures, side, rng=rng).to(device) * 2 - 1)
+
+    settle_norms(model, [look] * batches)
 
 
 def _replay(
@@ -156,9 +211,9 @@ def _replay(
     step: int,
     rng: torch.Generator,
 ) -> dict[str, float]:
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = images.contiguous(memory_format=torch.channels_last).to(parts.device)
     strength = training.epsilon * min(1.0, step / max(1, 2 * training.warmup))
-    delta = strength * (torch.rand(images.shape, generator=rng) * 2 - 1)
+    delta = strength * (torch.rand(images.shape, generator=rng).to(parts.device) * 2 - 1)
     parts.model.train()
     for _ in range(training.replays):
         for group in parts.optimizer.param_groups:

@@ -33,7 +33,7 @@ class PriorTraining:
 
 @dataclass(frozen=True)
 class Sketches:
-    """What the prior learns from: codes uint16 [N, h, w] of pictures, K text embeddings of each [N, K, D], codebook."""
+    """What the prior learns from: codes [N, h, w] of pictures, K text embeddings of each [N, K, D], codebook."""
 
     codes: Tensor
     texts: Tensor
@@ -56,6 +56,11 @@ class PriorParts:
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the prior computes."""
+        return self.model.mean.device
+
     def state(self) -> dict[str, Any]:
         """All that a checkpoint needs."""
         return {name: getattr(self, name).state_dict() for name in ("model", "averaged", "optimizer")}
@@ -68,9 +73,10 @@ class PriorParts:
 
 @torch.no_grad()
 def picture_codes(vqgan: VQGAN, images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in [0, 1] -> codes int16 [B, h, w]."""
+    """Images [B, 3, H, W] in [0, 1] -> codes [B, h, w], int16 where they fit."""
     with torch.autocast(images.device.type, torch.bfloat16):
-        return vqgan.tokenize(images.contiguous(memory_format=torch.channels_last))[1].to(torch.int16)
+        codes = vqgan.tokenize(images.contiguous(memory_format=torch.channels_last))[1]
+    return codes.to(torch.int16 if len(vqgan.codebook) <= 2**15 else torch.int32)
 
 
 def fit_scale(prior: Prior, latents: Tensor) -> None:
@@ -89,12 +95,12 @@ def train_prior(parts: PriorParts, data: Sketches, training: PriorTraining, *, s
         rng = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
         indices = torch.randint(len(data.codes), (training.batch,), generator=rng)
         which = torch.randint(data.texts.shape[1], (training.batch,), generator=rng)
-        clean = parts.model.normalize(data.latents(indices))
+        clean = parts.model.normalize(data.latents(indices).to(parts.device))
         text = data.texts[indices, which].float()
         text = text * (torch.rand(training.batch, 1, generator=rng) >= training.nothing)
         time = torch.sigmoid(torch.randn(training.batch, generator=rng))
         noise = torch.randn(clean.shape, generator=rng)
-        loss = _update(parts, clean, noise, time, text, training, step)
+        loss = _update(parts, *(part.to(parts.device) for part in (clean, noise, time, text)), training, step)
         update_average(parts.averaged, parts.model, min(training.average, (step + 1) / (step + 10)))
         yield TrainStep(step + 1, training.steps, {"flow": float(loss)}, (step + 1) * training.batch)
 

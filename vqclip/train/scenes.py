@@ -13,6 +13,7 @@ from torch import Tensor
 from vqclip.starter.captions import caption
 from vqclip.starter.scenes import render
 from vqclip.starter.world import Scene, random_scene
+from vqclip.train.truth import labels_of, truth_table
 
 TRAINING_SEED = 2026
 CAPTIONS_EACH = 4
@@ -29,9 +30,17 @@ class SceneSet:
     def __len__(self) -> int:
         return len(self.images)
 
-    def pictures(self, indices: np.ndarray) -> Tensor:
-        """Indices [B] -> images [B, 3, S, S] in [0, 1]."""
+    def pictures(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Tensor:
+        """Indices [B] -> images [B, 3, S, S] in [0, 1]; scenes are square, so there is nothing for rng to choose."""
         return torch.from_numpy(self.images[indices]).permute(0, 3, 1, 2).float().div_(255)
+
+    def truth(self, indices: np.ndarray, captions: Sequence[str]) -> Tensor:
+        """Scenes [B] and one caption of each -> bool [B, B]: is caption (column) true of scene (row)?"""
+        return truth_table([self.scenes[i] for i in indices], captions)
+
+    def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
+        """The class [B] of each attribute of these scenes."""
+        return labels_of([self.scenes[i] for i in indices])
 
 
 def scene_of(seed: int, index: int) -> tuple[Scene, list[str], np.random.Generator]:
