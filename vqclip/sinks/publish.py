@@ -202,7 +202,7 @@ def _replace(temp: Path, path: Path) -> Path:
     return path
 
 
-def _claim(temp: Path, path: Path, same: Callable[[Path], bool] | None) -> Path:
+def _claim(temp: Path, path: Path, same: Callable[[Path], bool] | None = None) -> Path:
     """Gives a finished temporary file the first free name; a hard link fails where a name is taken, so none is lost."""
     try:
         return _first_free(os.link, temp, path, same)

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from vqclip.errors import ModelError
 from vqclip.store.containers import sniff
 from vqclip.store.flax import read_flax
 from vqclip.store.pickles import read_pickled
+from vqclip.store.publish import published
 
 OWN_HEADER = "vqclip"
 MOST_HEADER_BYTES = 4 * 2**20
@@ -39,6 +41,21 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or _overclaims(tensor):
             raise ModelError(f"{path.name} is refused: {name[:80]!r} claims more numbers than the file has")
     return tensors
+
+
+def write_own(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+    """Writes one of our own files, whole or not at all: safetensors with the header as its `vqclip` entry.
+
+    Raises: OutputError.
+    """
+
+    def write(part: Path) -> None:
+        try:
+            save_file(dict(tensors), part, metadata={OWN_HEADER: json.dumps(header)})
+        except SafetensorError as error:  # how its writer tells of a full disk
+            raise OSError(str(error)) from error
+
+    return published(Path(path), write)
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vqclip.errors import ModelError
-from vqclip.store.checkpoint import OWN_HEADER, read_header, read_weights, require_finite
+from vqclip.store.checkpoint import read_header, read_weights, require_finite, write_own
 from vqclip.store.lookalikes import looks_like
-from vqclip.store.publish import published
 from vqclip.words import clean
 
 FORMAT = "vqclip-clip"
@@ -77,8 +74,7 @@ def write_clip(
         "std": [float(value) for value in std],
         "words": list(words),
     }
-    metadata = {OWN_HEADER: json.dumps(header)}
-    return published(Path(path), lambda part: save_file(tensors, part, metadata=metadata))
+    return write_own(path, tensors, header)
 
 
 def read_clip(path: Path) -> ClipFile:

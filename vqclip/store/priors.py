@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from vqclip.configs import PriorConfig
 from vqclip.errors import ModelError
 from vqclip.models.prior import Prior
-from vqclip.store.checkpoint import OWN_HEADER, read_header, read_weights, require_finite
+from vqclip.store.checkpoint import read_header, read_weights, require_finite, write_own
 from vqclip.store.folder import locate
-from vqclip.store.publish import published
 
 FORMAT = "vqclip-prior"
 SCHEMA = 1
@@ -48,4 +45,4 @@ def save_prior(
     """Writes a prior as safetensors with its config and recipe. Raises: OutputError."""
     header = {"format": FORMAT, "schema": SCHEMA, "config": asdict(model.config), "recipe": dict(recipe or {})}
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
-    return published(Path(path), lambda part: save_file(tensors, part, metadata={OWN_HEADER: json.dumps(header)}))
+    return write_own(path, tensors, header)

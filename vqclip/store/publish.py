@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-
 from vqclip.errors import OutputError
 
 
@@ -25,7 +23,7 @@ def published(path: Path, write: Callable[[Path], Any]) -> Path:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError) as error:
         raise OutputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
     finally:
         if part is not None:

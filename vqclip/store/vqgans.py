@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vqgan import VQGAN
-from vqclip.store.checkpoint import OWN_HEADER, read_header, read_weights, require_finite, sniff, some
+from vqclip.store.checkpoint import read_header, read_weights, require_finite, sniff, some, write_own
 from vqclip.store.documents import read_document
 from vqclip.store.families import recognize
 from vqclip.store.folder import digest, locate
 from vqclip.store.pages import give_back
-from vqclip.store.publish import published
 from vqclip.store.shapes import checked_config, checked_vit_config
 from vqclip.store.taming import export_taming
 
@@ -110,8 +107,7 @@ def save_vqgan(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    metadata = {OWN_HEADER: json.dumps(header)}
-    return published(Path(path), lambda part: save_file(tensors, part, metadata=metadata))
+    return write_own(path, tensors, header)
 
 
 def _require_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> None:
