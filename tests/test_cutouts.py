@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
+from vqclip.ops.geometry import translate
 from vqclip.ops.pieces import halve, squeeze
 
 GOLDEN = load_file(Path(__file__).parent / "goldens" / "loss" / "cutouts.safetensors")
@@ -181,3 +182,23 @@ def test_the_gradient_is_that_of_the_function(method):
 def test_a_plan_for_another_number_of_pictures_is_refused():
     with pytest.raises(ValueError, match="2 pictures, but there are 1"):
         apply_cutouts(_picture(), _plan(PLAIN, seeds=(0, 1)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_pieces_of_a_tile_do_not_know_where_it_begins(method):
+    settings = CutoutSettings(8, method, whole_views=0.3, smallest_view=0.4, rotation=10, wrap=(True, True))
+    plan, image = _plan(settings, size=12, height=32, width=48), _picture(32, 48)
+    if method == "crops":
+        moved = replace(plan, boxes=tuple((((x + 24) % 48, (y + 8) % 32, s),) for ((x, y, s),) in plan.boxes))
+    else:
+        there = translate(torch.tensor(1.0), torch.tensor(0.5))
+        moved = replace(plan, matrices=there @ plan.matrices)
+    assert torch.allclose(apply_cutouts(image.roll((8, 24), (2, 3)), moved), apply_cutouts(image, plan), atol=1e-4)
+
+
+def test_crops_of_a_tile_lie_over_its_ends_too():
+    settings = replace(PLAIN, count=200, whole_views=0.0, wrap=(True, False))
+    plan = _plan(settings)
+    middles, halves = plan.matrices[:, 0, :2, 2], plan.matrices[:, 0, [0, 1], [0, 1]].abs()
+    across, down = ((middles.abs() + halves) > 1).float().mean(0)
+    assert across > 0.3 and down == 0

@@ -66,3 +66,10 @@ def test_an_anchor_holds_each_picture_to_its_own_latent():
 def test_an_anchor_of_another_size_is_resized():
     latent = torch.full((1, 4, 6, 6), 0.5)
     torch.testing.assert_close(latent_distance(latent, torch.full((1, 4, 3, 3), 0.5)), torch.zeros(1))
+
+
+def test_the_ends_of_a_tile_are_neighbors():
+    image = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(1))
+    rough = total_variation(image, (True, True))
+    assert torch.allclose(rough, total_variation(image.roll((2, 3), (2, 3)), (True, True)))
+    assert not torch.allclose(rough, total_variation(image))

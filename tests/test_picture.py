@@ -15,6 +15,7 @@ from steps import start_python
 
 from vqclip.errors import DivergedError, MemoryFullError, ModelError, OutputError, UsageError
 from vqclip.events import Step
+from vqclip.models.vqgan import VQGAN
 from vqclip.runs import picture as room
 from vqclip.runs.parts import build_parts, sketch_grid
 from vqclip.runs.picture import generate, paint_picture, painting
@@ -23,6 +24,7 @@ from vqclip.settings import Delivery, Settings
 from vqclip.sinks.metadata import read_recipe
 from vqclip.sinks.play import play
 from vqclip.sinks.state import load_state
+from vqclip.store.perceptor import ClipPerceptor
 
 CPU = torch.device("cpu")
 
@@ -257,8 +259,8 @@ def building(*args, **more):
     if moment < 0:
         os.kill(os.getpid(), number)
     return build(*args, **more)
-def painting(*args):
-    for event in paint(*args):
+def painting(*args, **more):
+    for event in paint(*args, **more):
         if event.index == moment:
             os.kill(os.getpid(), number)
         yield event
@@ -287,3 +289,59 @@ def test_a_signal_before_the_first_event_leaves_nothing(tiny_models, tmp_path) -
     out, err = ran.communicate(timeout=120)
     assert ran.returncode == 128 + signal.SIGINT, err
     assert out == "" and os.listdir(tmp_path) == []
+
+
+def test_a_step_that_runs_out_of_memory_goes_on_in_less_and_the_recipe_says_so(tiny_models, tmp_path, monkeypatch):
+    said, note = notes_of()
+    look_at = ClipPerceptor.embed_image
+
+    def tight(self, image):
+        if len(image) > 2:
+            raise RuntimeError("can't allocate memory: you tried to allocate 1 bytes")
+        return look_at(self, image)
+
+    monkeypatch.setattr(ClipPerceptor, "embed_image", tight)
+    done = paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
+    sentence = "out of memory at step 0: CLIP now looks at 2 views at a time"
+    assert done.steps_done == 3 and sentence in said
+    assert read_recipe(done.path.read_bytes())["memory"] == [sentence]
+
+
+def test_memory_that_is_never_enough_ends_with_the_picture_and_three_remedies(tiny_models, tmp_path, monkeypatch):
+    _, note = notes_of()
+    decode = VQGAN.decode
+    calls = []
+
+    def full(self, quantized, *, lean=False):
+        calls.append(lean)
+        if len(calls) > 2:
+            raise MemoryError
+        return decode(self, quantized, lean=lean)
+
+    monkeypatch.setattr(VQGAN, "decode", full)
+    with pytest.raises(MemoryFullError) as caught:
+        paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
+    assert calls == [False, False, False, False, True]
+    hint = str(caught.value.hint)
+    assert all(remedy in hint for remedy in ("--micro-batch", "--cutouts", "--size", "step 1"))
+    assert len(list(tmp_path.glob("*.png"))) == 1
+
+
+def test_a_plateau_ends_the_picture_and_the_recipe_says_so(tiny_models, tmp_path):
+    said, note = notes_of()
+    settings = resolved(tiny_models, steps=400, until="plateau", learning_rate=1e-7)
+    done = paint_picture(settings, deliver(tmp_path), on_note=note)
+    assert done.steps_done < 400 and any("nothing improved any more" in text for text in said)
+    recipe = read_recipe(done.path.read_bytes())
+    assert recipe["stopped"] == "at a plateau" and recipe["steps_done"] == done.steps_done
+
+
+@pytest.mark.parametrize("tile", ["none", "x", "y", "both"])
+def test_a_tile_laid_out_four_times_has_no_seam(tiny_models, tile):
+    settings = resolved(tiny_models, steps=4, tile=tile, init="codes")
+    parts = build_parts(settings, device=CPU, offline=True, note=print)
+    last = play(painting(parts))
+    # a tile that begins elsewhere is the same picture moved: where the copies meet is a place like any other
+    for axis, wraps in ((3, tile in ("x", "both")), (2, tile in ("y", "both"))):
+        moved = parts.vqgan.decode(parts.vqgan.quantize(last.latent.roll(3, axis))[0]).clamp(0, 1)
+        assert torch.allclose(moved, last.image.roll(3 * parts.vqgan.stride, axis), atol=1e-4) == wraps

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vqclip.ops.resample import lanczos_kernel, resample
+from vqclip.ops.resample import lanczos_kernel, resample, stretch
 
 GOLDEN = load_file(Path(__file__).parent / "goldens" / "loss" / "resample.safetensors")
 CASES = [((24, 36), (8, 8)), ((6, 7), (8, 8)), ((20, 6), (8, 8)), ((16, 16), (16, 16)), ((33, 17), (14, 14))]
@@ -34,3 +34,13 @@ def test_an_even_picture_stays_even():
 def test_a_side_too_short_for_the_filter_is_refused():
     with pytest.raises(ValueError, match="too short"):
         resample(torch.zeros(1, 3, 3, 40), 1, 1)
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_what_wraps_is_enlarged_over_its_ends(mode):
+    image = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(1))
+    large = stretch(image, (12, 16), mode, (True, True))
+    moved = stretch(image.roll((2, 3), (2, 3)), (12, 16), mode, (True, True))
+    assert torch.allclose(moved, large.roll((4, 6), (2, 3)), atol=1e-5)
+    inside = stretch(image, (12, 16), mode, (False, False))
+    assert torch.allclose(stretch(image, (12, 16), mode, (True, False))[..., 5:-5], inside[..., 5:-5], atol=1e-5)

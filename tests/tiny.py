@@ -40,7 +40,7 @@ class TinyDecoder(nn.Module):
     def quantize(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         return self.table(latent)
 
-    def decode(self, quantized: Tensor) -> Tensor:
+    def decode(self, quantized: Tensor, *, lean: bool = False) -> Tensor:
         return 3 * self.out(F.silu(self.up(quantized))) + 0.5
 
     def encode(self, image: Tensor) -> Tensor:

@@ -13,6 +13,8 @@ Init = Literal["prior", "codes", "noise", "gradient", "image"]
 Optimizer = Literal["adam", "adamw", "radam", "nadam", "adamax", "adagrad", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "linear"]
 CutoutMethod = Literal["views", "crops", "pooled"]
+Tile = Literal["none", "x", "y", "both"]
+Until = Literal["end", "plateau"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 FilmFormat = Literal["mp4", "webm", "mov", "gif", "webp", "frames"]
 
@@ -67,6 +69,8 @@ class Settings(Checked):
     height: int | None = Field(None, ge=16, le=MAX_SIDE)
     steps: int | None = Field(None, ge=0, le=1_000_000)
     coarse: float | None = Field(None, ge=0, le=0.95)
+    tile: Tile = "none"
+    until: Until = "end"
 
     # the start
     init: Init | None = None
@@ -98,6 +102,7 @@ class Settings(Checked):
     # how it is computed
     dtype: Dtype = "auto"
     micro_batch: int | None = Field(None, ge=1, le=1024)
+    lean: bool | None = None
     background: str = "white"
 
     def check(self) -> Self:

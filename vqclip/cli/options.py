@@ -11,7 +11,18 @@ import typer
 
 from vqclip.cli.network import is_offline
 from vqclip.errors import UsageError
-from vqclip.settings import CutoutMethod, Delivery, Dtype, FilmFormat, Init, Optimizer, Schedule, Settings
+from vqclip.settings import (
+    CutoutMethod,
+    Delivery,
+    Dtype,
+    FilmFormat,
+    Init,
+    Optimizer,
+    Schedule,
+    Settings,
+    Tile,
+    Until,
+)
 
 MODELS_OWN = "model's own"
 DRAWN = "drawn, and printed"
@@ -79,6 +90,8 @@ FLAGS: tuple[Flag, ...] = (
     _flag(LOOK, "--optimizer", Optimizer, "Which torch optimizer takes the steps."),
     _flag(LOOK, "--average", float, "Smooths the result over the last steps: 0 for none, 0.99 for much.", "0..1"),
     _flag(LOOK, "--coarse", float, "Share of the steps painted at half the size first.", "0..1"),
+    _flag(LOOK, "--tile", Tile, "Copies side by side show no seam: along x, y or both."),
+    _flag(LOOK, "--until", Until, "plateau stops when nothing improves any more."),
     _flag(LOOK, "--tv", float, "Smoothness: how much neighboring pixels should agree.", "NUMBER"),
     _flag(START, "--init", Init, "What the picture starts from."),
     _flag(START, "--init-image", str, "A picture to start from.", "PATH"),
@@ -104,6 +117,13 @@ FLAGS: tuple[Flag, ...] = (
     _flag(COMPUTE, "--dtype", Dtype, "Numbers to compute with."),
     _flag(
         COMPUTE, "--micro-batch", int, "Views at a time: fewer need less memory, same result.", "NUMBER", default="all"
+    ),
+    _flag(
+        COMPUTE,
+        "--lean/--no-lean",
+        bool,
+        "Decode twice instead of remembering: less memory, same result.",
+        default="above 1 megapixel",
     ),
     _flag(COMPUTE, "--deterministic", bool, "On a GPU, deterministic kernels where torch has them."),
     _flag(COMPUTE, "--offline", bool, "Never touch the network."),

@@ -28,7 +28,7 @@ class Course:
 
     schedule "cosine" and "linear" fall from the rate to nearly zero at the last step. average is the share that the
     average of the latents keeps at each step (0 = no average). micro_batch is how many pieces a perceptor sees at once
-    (None = all): less memory, the same gradient.
+    (None = all): less memory, the same gradient. lean has the decoder do most of its work twice for the same purpose.
     """
 
     steps: int
@@ -37,6 +37,7 @@ class Course:
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     average: float = 0.0
     micro_batch: int | None = None
+    lean: bool = False
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0 to steps - 1."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from vqclip.engine.canvas import Canvas, State
 from vqclip.engine.course import Course
 from vqclip.engine.streams import stream
+from vqclip.engine.thrift import Thrift
 from vqclip.events import Step
 from vqclip.models.interfaces import ImageDecoder, Perceptor
 from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
@@ -38,19 +39,22 @@ def paint(
     cutouts: CutoutSettings,
     extras: Extras = (),
     first: int = 0,
+    thrift: Thrift | None = None,
 ) -> Iterator[Step]:
     """Paints: yields course.steps + 1 events, each before its update, the last one the result.
 
     state comes from `begin(latent, seeds)`, or from an event's `state()` to go on exactly from there. Events count from
     `first`. A step whose loss or gradient is not finite changes nothing and is counted in `skipped`. With an average,
     an event's picture is the one its step saw, and the last one is decoded from the average. Nothing waits for the
-    device, and nothing random is drawn but from streams named by seed and step.
+    device, and nothing random is drawn but from streams named by seed and step. A step that runs out of memory is done
+    again as `thrift` says (None = as the course says, and leaner when it must).
     Shapes: events carry image [B, 3, H, W] and latent [B, C, h, w] for the B pictures of the state.
     """
     device = decoder.latent_range()[0].device
     with _own_modes(device):
         canvas = Canvas(state, course, decoder.latent_range())
-    see = partial(_see, decoder, looks, cutouts=cutouts, extras=extras, micro_batch=course.micro_batch)
+    thrift = thrift or Thrift(course.micro_batch, course.lean)
+    see = partial(_see, decoder, looks, cutouts=cutouts, extras=extras, thrift=thrift)
     last = first + course.steps
     while canvas.step < last:
         with _own_modes(device):
@@ -75,9 +79,9 @@ def _see(
     *,
     cutouts: CutoutSettings,
     extras: Extras,
-    micro_batch: int | None,
+    thrift: Thrift,
 ) -> Seen:
-    """One look at the latents' pictures, by this step's random numbers."""
+    """One look at the latents' pictures, by this step's random numbers, in as little memory as it takes."""
     height, width = (side * decoder.stride for side in latent.shape[2:])
     views = []
     for number, one in enumerate(looks):
@@ -85,9 +89,14 @@ def _see(
         plan = draw_cutouts(cutouts, size=one.perceptor.image_size, height=height, width=width, rngs=rngs)
         cut = partial(apply_cutouts, plan=plan)
         views.append(View(one.name, cut, one.perceptor.embed_image, one.targets, one.weight))
-    return how(
-        latent, quantize=decoder.quantize, decode=decoder.decode, views=views, extras=extras, micro_batch=micro_batch
-    )
+
+    def work(micro_batch: int | None, lean: bool) -> Seen:
+        decode = partial(decoder.decode, lean=True) if lean else decoder.decode
+        return how(
+            latent, quantize=decoder.quantize, decode=decode, views=views, extras=extras, micro_batch=micro_batch
+        )
+
+    return thrift.spend(work, step=canvas.step, pieces=cutouts.count * len(latent))
 
 
 def _event(canvas: Canvas, latent: Tensor, seen: Seen, last: int) -> Step:

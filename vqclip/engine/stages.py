@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vqclip.engine.canvas import State, begin
 from vqclip.engine.course import Course
 from vqclip.engine.paint import Look, paint
+from vqclip.engine.thrift import Thrift
 from vqclip.events import Step
 from vqclip.models.interfaces import ImageDecoder, ImageEncoder
+from vqclip.ops.bands import PLAIN, Wrap
 from vqclip.ops.cutouts import CutoutSettings
 from vqclip.ops.guide import Extras
+from vqclip.ops.resample import stretch
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def paint_stages(
     cutouts: CutoutSettings,
     extras: Extras = (),
     encoder: ImageEncoder | None = None,
+    thrift: Thrift | None = None,
 ) -> Iterator[Step]:
     """Paints stage by stage as one stream of events 0 .. steps; see `paint`.
 
@@ -58,7 +61,7 @@ def paint_stages(
     first = sum(stage.course.steps for stage in stages[:number])
     while True:
         course = stages[number].course
-        events = paint(decoder, looks, state, course=course, cutouts=cutouts, extras=extras, first=first)
+        events = paint(decoder, looks, state, course=course, cutouts=cutouts, extras=extras, first=first, thrift=thrift)
         for event in events:
             if event.is_last and number + 1 < len(stages):
                 break  # its picture is the next stage's beginning
@@ -66,23 +69,30 @@ def paint_stages(
         else:
             return
         first, number = first + course.steps, number + 1
-        latent = enlarge(event.latent, event.image, stages[number].grid, decoder.stride, encoder)
+        grid = stages[number].grid
+        latent = enlarge(event.latent, event.image, grid, decoder.stride, encoder, wrap=cutouts.wrap)
         skipped = event.state()["skipped"]
         state = {**begin(latent, state["seeds"], step=first), "skipped": skipped}
 
 
 @torch.no_grad()
 def enlarge(
-    latent: Tensor, image: Tensor, grid: tuple[int, int], stride: int, encoder: ImageEncoder | None = None
+    latent: Tensor,
+    image: Tensor,
+    grid: tuple[int, int],
+    stride: int,
+    encoder: ImageEncoder | None = None,
+    *,
+    wrap: Wrap = PLAIN,
 ) -> Tensor:
-    """The same picture on a larger grid.
+    """The same picture on a larger grid; along an axis that wraps it goes on at its other end.
 
     Shapes: latent [B, C, h, w] with its image [B, 3, H, W] in [0, 1]; grid (rows, columns) -> [B, C, *grid].
     """
     if encoder is None:
-        return F.interpolate(latent, grid, mode="bilinear")
+        return stretch(latent, grid, "bilinear", wrap)
     size = (grid[0] * stride, grid[1] * stride)
-    return encoder.tokenize(F.interpolate(image, size, mode="bicubic").clamp(0, 1))[0]
+    return encoder.tokenize(stretch(image, size, "bicubic", wrap).clamp(0, 1))[0]
 
 
 def _placed(event: Step, stage: int, steps: int) -> Step:

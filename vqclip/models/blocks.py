@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.models.norms import GroupNorm, NormMaker, group_norm
+from vqclip.ops.bands import LARGE_BYTES, PLAIN, Wrap, norm_swish_conv, padded
 
 __all__ = [
     "MOST_PLAIN_TOKENS",
     "Attention",
+    "Conv",
     "Downsample",
     "GroupNorm",
     "ResidualBlock",
@@ -35,6 +37,36 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     if query.ndim == 4:
         return F.scaled_dot_product_attention(query, key, value)
     return F.scaled_dot_product_attention(query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1)).squeeze(1)
+
+
+class Conv(nn.Conv2d):
+    """A 3x3 convolution that keeps the size: zeros lie around the picture, or its other end where it wraps."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__(channels_in, channels_out, 3, padding=1)
+        self.wrap: Wrap = PLAIN
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features [B, C_in, h, w] -> [B, C_out, h, w]."""
+        if not any(self.wrap):
+            return super().forward(features)
+        return F.conv2d(padded(features, self.wrap), self.weight, self.bias)
+
+
+def norm_then_conv(
+    features: Tensor, norm: nn.Module, conv: Conv, style: Tensor | None = None, residual: Tensor | None = None
+) -> Tensor:
+    """Norm, swish and convolution, and the residual added: in bands where the weights are frozen and it pays.
+
+    It pays on a CPU (less memory, and the bands stay in its cache), and on any device where maps are large.
+    Shapes: features [B, C_in, h, w], residual like the result -> [B, C_out, h, w].
+    """
+    large = features.is_cpu or features.numel() * features.element_size() > LARGE_BYTES
+    if large and type(norm) is GroupNorm and not (norm.weight.requires_grad or conv.weight.requires_grad):
+        shape = (norm.num_groups, norm.weight, norm.bias, norm.eps)
+        return norm_swish_conv(features, shape, (conv.weight, conv.bias), residual=residual, wrap=conv.wrap)
+    hidden = conv(F.silu(norm(features, style)))
+    return hidden if residual is None else hidden + residual
 
 
 class Attention(nn.Module):
@@ -63,16 +95,16 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, norm: NormMaker = group_norm) -> None:
         super().__init__()
         self.norm1 = norm(channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv1 = Conv(channels_in, channels_out)
         self.norm2 = norm(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.conv2 = Conv(channels_out, channels_out)
         self.nin_shortcut = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else None
 
     def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """Features [B, C_in, h, w], and the style if the norms take one -> [B, C_out, h, w]."""
-        hidden = self.conv1(F.silu(self.norm1(features, style)))
-        hidden = self.conv2(F.silu(self.norm2(hidden, style)))
-        return hidden + (features if self.nin_shortcut is None else self.nin_shortcut(features))
+        hidden = norm_then_conv(features, self.norm1, self.conv1, style)
+        residual = features if self.nin_shortcut is None else self.nin_shortcut(features)
+        return norm_then_conv(hidden, self.norm2, self.conv2, style, residual)
 
 
 class Downsample(nn.Module):
@@ -81,11 +113,14 @@ class Downsample(nn.Module):
     def __init__(self, channels: int, *, all_around: bool = False) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
-        self.padding = (1, 1, 1, 1) if all_around else (0, 1, 0, 1)
+        self.padding = (1, 1) if all_around else (0, 1)
+        self.wrap: Wrap = PLAIN
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, C, h, w] -> [B, C, h/2, w/2]."""
-        return self.conv(F.pad(features, self.padding))
+        for wraps, sides in zip(self.wrap, ((*self.padding, 0, 0), (0, 0, *self.padding)), strict=True):
+            features = F.pad(features, sides, mode="circular" if wraps else "constant")
+        return self.conv(features)
 
 
 class Upsample(nn.Module):
@@ -93,11 +128,14 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Conv(channels, channels)
         self.register_buffer("fused", None, persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, C, h, w] -> [B, C, 2h, 2w]."""
+        if self.fused is not None and any(self.conv.wrap):
+            around = padded(features, self.conv.wrap)
+            return F.conv_transpose2d(around, self.fused, self.conv.bias, stride=2, padding=3)
         if self.fused is not None:
             return F.conv_transpose2d(features, self.fused, self.conv.bias, stride=2, padding=1)
         return self.conv(F.interpolate(features, scale_factor=2.0, mode="nearest"))
@@ -122,7 +160,7 @@ class ShuffleUpsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, 4 * channels, 3, padding=1)
+        self.conv = Conv(channels, 4 * channels)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features [B, C, h, w] -> [B, C, 2h, 2w]."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import partial, reduce
 from typing import Self
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vqclip.configs import VQGANConfig
-from vqclip.models.blocks import Attention, Downsample, ResidualBlock, ShuffleUpsample, Upsample
+from vqclip.models.blocks import Attention, Conv, Downsample, ResidualBlock, ShuffleUpsample, Upsample, norm_then_conv
 from vqclip.models.norms import AdaptiveNorm, NormMaker, SpatialNorm, group_norm
+
+Layer = Callable[[Tensor], Tensor]
 
 
 class _Level(nn.Module):
@@ -36,14 +40,18 @@ class _Level(nn.Module):
 
     def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """Features [B, C_in, h, w] -> [B, C_out, h, w], or of half or twice the sides where the level resamples."""
-        if self.adaptive is not None:
-            features = self.adaptive(features, style)
-        for index, block in enumerate(self.block):
-            features = block(features, style)
-            if self.attn:
-                features = self.attn[index](features, style)
+        features = _through(features, [layer for group in self.groups(style) for layer in group])
         resample = self.downsample or self.upsample
         return features if resample is None else resample(features)
+
+    def groups(self, style: Tensor | None = None) -> Iterator[list[Layer]]:
+        """The layers block by block, without the resampling."""
+        for index, block in enumerate(self.block):
+            group: list[Layer] = [] if index or self.adaptive is None else [partial(self.adaptive, style=style)]
+            group.append(partial(block, style=style))
+            if self.attn:
+                group.append(partial(self.attn[index], style=style))
+            yield group
 
 
 class _Middle(nn.Module):
@@ -72,7 +80,7 @@ class Encoder(nn.Module):
         super().__init__()
         stack, stem = config.encoder, config.channels * config.stem
         norm = partial(group_norm, groups=config.norm_groups)
-        self.conv_in = nn.Conv2d(config.in_channels, stem, 3, padding=1)
+        self.conv_in = Conv(config.in_channels, stem)
         self.down = nn.ModuleList()
         for number, (before, width) in enumerate(zip((stem, *stack.widths), stack.widths, strict=False)):
             level = _Level(before, width, stack.blocks[number], attention=number in stack.attention, norm=norm)
@@ -81,14 +89,14 @@ class Encoder(nn.Module):
             self.down.append(level)
         self.mid = _Middle(stack.widths[-1], config, norm)
         self.norm_out = norm(stack.widths[-1])
-        self.conv_out = nn.Conv2d(stack.widths[-1], config.latent_channels, 3, padding=1)
+        self.conv_out = Conv(stack.widths[-1], config.latent_channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, 3, H, W] in the model's own range -> features [B, latent_channels, H/stride, W/stride]."""
         features = self.conv_in(image)
         for level in self.down:
             features = level(features)
-        return self.conv_out(F.silu(self.norm_out(self.mid(features))))
+        return norm_then_conv(self.mid(features), self.norm_out, self.conv_out)
 
 
 class Decoder(nn.Module):
@@ -105,7 +113,7 @@ class Decoder(nn.Module):
         if config.variant == "movq":
             norm = partial(SpatialNorm, style_channels=style_channels)
         upsample = ShuffleUpsample if config.variant == "magvit" else Upsample
-        self.conv_in = nn.Conv2d(config.latent_channels, stack.widths[-1], 3, padding=1)
+        self.conv_in = Conv(config.latent_channels, stack.widths[-1])
         self.mid = _Middle(stack.widths[-1], config, norm)
         self.up = nn.ModuleList()
         for number, (before, width) in enumerate(zip((*stack.widths[1:], stack.widths[-1]), stack.widths, strict=True)):
@@ -115,17 +123,34 @@ class Decoder(nn.Module):
             level.upsample = upsample(width) if number else None
             self.up.append(level)
         self.norm_out = norm(stack.widths[0])
-        self.conv_out = nn.Conv2d(stack.widths[0], config.out_channels, 3, padding=1)
+        self.conv_out = Conv(stack.widths[0], config.out_channels)
 
-    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+    def forward(self, features: Tensor, style: Tensor | None = None, *, lean: bool = False) -> Tensor:
         """Features [B, latent_channels, h, w] and the latent [B, C, h, w] -> image [B, 3, h*stride, w*stride].
 
-        The image is nominally in the model's own range. Only decoders whose norms look at the latent need it.
+        The image is nominally in the model's own range. Only decoders whose norms look at the latent need it. A lean
+        one keeps a map per block for its gradient and works out the others again: the same numbers.
+        Source: gradient checkpointing (Chen et al., 2016).
         """
-        features = self.mid(self.conv_in(features), style)
+        again = lean and torch.is_grad_enabled() and features.requires_grad
+        for group in self._groups(style):
+            if again:
+                features = checkpoint(_through, features, group, use_reentrant=False, preserve_rng_state=False)
+            else:
+                features = _through(features, group)
+        return features
+
+    def _groups(self, style: Tensor | None) -> Iterator[list[Layer]]:
+        """All layers, in groups between which a map is kept: an upsampling goes with the block after it, because what
+        it makes is four times what it is made from."""
+        ahead: list[Layer] = [self.conv_in, partial(self.mid, style=style)]
         for level in reversed(self.up):
-            features = level(features, style)
-        return self.conv_out(F.silu(self.norm_out(features, style)))
+            for group in level.groups(style):
+                yield [*ahead, *group]
+                ahead = []
+            if level.upsample is not None:
+                ahead = [level.upsample]
+        yield [*ahead, partial(norm_then_conv, norm=self.norm_out, conv=self.conv_out, style=style)]
 
     def fuse(self) -> Self:
         """Fuses every upsampling with its convolution; see `Upsample.fuse`."""
@@ -133,3 +158,7 @@ class Decoder(nn.Module):
             if level.upsample is not None:
                 level.upsample.fuse()
         return self
+
+
+def _through(features: Tensor, layers: list[Layer]) -> Tensor:
+    return reduce(lambda passed, layer: layer(passed), layers, features)

@@ -25,8 +25,11 @@ class ImageDecoder(Protocol):
         """Latent [B, C, h, w] -> (the nearest code vectors [B, C, h, w], straight-through; codes [B, h, w])."""
         ...
 
-    def decode(self, quantized: Tensor) -> Tensor:
-        """Quantized latent [B, C, h, w] -> image [B, 3, H, W], nominally in [0, 1], not clamped."""
+    def decode(self, quantized: Tensor, *, lean: bool = False) -> Tensor:
+        """Quantized latent [B, C, h, w] -> image [B, 3, H, W], nominally in [0, 1], not clamped.
+
+        lean asks for less memory, in more time, for the same numbers.
+        """
         ...
 
 

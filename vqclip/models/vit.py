@@ -110,8 +110,11 @@ class ViTDecoder(nn.Module):
         to_pixel = nn.ConvTranspose2d(width, config.out_channels, patch, stride=patch)
         self.to_pixel = nn.Sequential(nn.Identity(), to_pixel)
 
-    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
-        """Features [B, width, h, w] -> image [B, 3, h*patch, w*patch], nominally in [0, 1]. A style changes nothing."""
+    def forward(self, features: Tensor, style: Tensor | None = None, *, lean: bool = False) -> Tensor:
+        """Features [B, width, h, w] -> image [B, 3, h*patch, w*patch], nominally in [0, 1].
+
+        A style changes nothing, and neither does lean: all its maps are small.
+        """
         tokens = self.transformer(_placed(features, self.de_pos_embedding, self.grid))
         return self.to_pixel(tokens.transpose(1, 2).reshape(features.shape))
 

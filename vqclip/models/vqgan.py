@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig
 from vqclip.errors import ModelError
+from vqclip.models.blocks import Conv, Downsample
 from vqclip.models.coders import Decoder, Encoder
 from vqclip.models.quantizer import codebook_of
 from vqclip.models.vit import ViTDecoder, ViTEncoder
@@ -78,11 +79,26 @@ class VQGAN(nn.Module):
         """
         return self.quantize.read(self.encode(image))
 
-    def decode(self, quantized: Tensor) -> Tensor:
-        """Quantized latent [B, C, h, w] -> image [B, 3, h*stride, w*stride], nominally in [0, 1], not clamped."""
+    def decode(self, quantized: Tensor, *, lean: bool = False) -> Tensor:
+        """Quantized latent [B, C, h, w] -> image [B, 3, h*stride, w*stride], nominally in [0, 1], not clamped.
+
+        lean trades time for memory where there will be a gradient: the same numbers, most maps worked out twice.
+        """
         latent = quantized.to(self.dtype)
-        image = self.decoder(self.post_quant_conv(latent), latent).float()
+        image = self.decoder(self.post_quant_conv(latent), latent, lean=lean).float()
         return (image + 1) / 2 if self.config.picture_range == "signed" else image
+
+    def wrap_around(self, x: bool, y: bool) -> Self:
+        """Lets pictures go on at their other end along an axis, so that copies side by side show no seam.
+
+        Raises: ModelError if the model is made of tokens, which know their places.
+        """
+        if (x or y) and isinstance(self.config, ViTVQGANConfig):
+            raise ModelError("this VQGAN cannot paint tiles: it is made of tokens that know their places")
+        for layer in self.modules():
+            if isinstance(layer, Conv | Downsample):
+                layer.wrap = (x, y)
+        return self
 
     def fuse(self) -> Self:
         """Readies the model for painting: no weight learns, the upsampling is fused, the codebook's norms are stored.

@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from vqclip.ops.bands import PLAIN, Wrap
 from vqclip.ops.color import apply_color, jitter
 from vqclip.ops.geometry import flip, perspective, rotate, shear, translate, window
 from vqclip.ops.gradients import clamp_with_gradient
@@ -31,7 +33,8 @@ class CutoutSettings:
     that show the whole picture; smallest_view the smallest crop's share of the short side; noise the largest standard
     deviation added to a piece; jitter the strength of the color changes; rotation in degrees to both sides;
     perspective in [0, 1]; flip mirrors a piece by chance; roll, in pixels, shifts each piece by up to half of it, so
-    that the latent's grid never stands still (use the stride, or 0 for none).
+    that the latent's grid never stands still (use the stride, or 0 for none); wrap says along which axis (x, y) the
+    picture goes on at its other end, where pieces then may lie too.
     "crops" heeds count, power and noise only; "pooled" all but power, whole_views, smallest_view, flip and roll.
     """
 
@@ -46,6 +49,7 @@ class CutoutSettings:
     perspective: float = 0.0
     flip: bool = False
     roll: float = 0.0
+    wrap: Wrap = PLAIN
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class CutoutPlan:
     colors: Tensor | None = None
     erased: Tensor | None = None
     noise: Noise | None = None
+    wrap: Wrap = PLAIN
 
     @property
     def pictures(self) -> int:
@@ -83,7 +88,8 @@ def draw_cutouts(
     """
     plan = _draw_places(settings, size, height, width, rngs)
     # noise comes last, so that having it or not does not move the pieces
-    return replace(plan, noise=_draw_noise(settings, size, rngs)) if settings.noise else plan
+    noise = _draw_noise(settings, size, rngs) if settings.noise else None
+    return replace(plan, noise=noise, wrap=settings.wrap)
 
 
 def apply_cutouts(image: Tensor, plan: CutoutPlan) -> Tensor:
@@ -101,7 +107,8 @@ def apply_cutouts(image: Tensor, plan: CutoutPlan) -> Tensor:
     else:
         picture = squeeze(image, plan.size) if plan.pooled else image
         padding = "zeros" if plan.pooled else "reflection"
-        pieces = sample_pieces(picture, plan.matrices, plan.levels, plan.size, padding=padding).flatten(0, 1)
+        pieces = sample_pieces(picture, plan.matrices, plan.levels, plan.size, padding=padding, wrap=plan.wrap)
+        pieces = pieces.flatten(0, 1)
     colors = None if plan.colors is None else plan.colors.flatten(0, 1)
     if plan.erased is not None and colors is not None:  # the hole lies over the colors, the noise over the hole
         pieces, colors = erase(apply_color(pieces, colors), plan.erased.flatten(0, 1)), None
@@ -162,8 +169,10 @@ def _draw_views(settings: CutoutSettings, height: int, width: int, rng: Generato
     long, short = max(height, width), min(height, width)
     side = torch.where(is_whole, long * (1 + 0.08 * places), short * _share(settings, strata.clamp(0, 1)))
     # the slack of a whole view is how far the picture may lie off its middle without leaving it
-    slack_x = torch.where(is_whole, side - long, width - side)
-    slack_y = torch.where(is_whole, side - long, height - side)
+    slack_x, slack_y = (
+        torch.full_like(side, end) if wraps else torch.where(is_whole, side - long, end - side)
+        for end, wraps in zip((width, height), settings.wrap, strict=True)
+    )
     middle_x = width / 2 + (x - 0.5) * slack_x + roll[0] * settings.roll / 2
     middle_y = height / 2 + (y - 0.5) * slack_y + roll[1] * settings.roll / 2
     calm = torch.where(is_whole, 0.5, 1.0)
@@ -208,8 +217,8 @@ def _draw_boxes(
     shortest = min(longest, size)
     for _ in range(settings.count):
         side = int(torch.rand((), generator=rng) ** settings.power * (longest - shortest) + shortest)
-        x = int(torch.randint(0, width - side + 1, (), generator=rng))
-        y = int(torch.randint(0, height - side + 1, (), generator=rng))
+        x = int(torch.randint(0, width if settings.wrap[0] else width - side + 1, (), generator=rng))
+        y = int(torch.randint(0, height if settings.wrap[1] else height - side + 1, (), generator=rng))
         boxes.append((x, y, side))
     return boxes
 
@@ -223,6 +232,9 @@ def _draw_noise(settings: CutoutSettings, size: int, rngs: Sequence[Generator]) 
 
 
 def _cut_boxes(image: Tensor, plan: CutoutPlan) -> Tensor:
+    height, width = image.shape[2:]
+    # once more to the right and below, where a piece may run over the end
+    image = F.pad(image, (0, width * plan.wrap[0], 0, height * plan.wrap[1]), mode="circular")
     pieces = [
         resample(image[b : b + 1, :, y : y + side, x : x + side], plan.size, plan.size)
         for piece in plan.boxes

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqclip.ops.bands import PLAIN, Wrap
 from vqclip.ops.gradients import spherical_distance
 
 
@@ -24,12 +25,16 @@ def prompt_loss(embeddings: Tensor, targets: Tensor, weights: Tensor, stops: Ten
     return (held * weights.abs()).sum(dim=1)
 
 
-def total_variation(image: Tensor) -> Tensor:
+def total_variation(image: Tensor, wrap: Wrap = PLAIN) -> Tensor:
     """How rough a picture is: the mean squared step between neighboring pixels, across plus down.
 
+    Along an axis that wraps (x, y) the two ends are neighbors too.
     Shapes: image [B, 3, H, W] in [0, 1] -> [B].
     """
-    across, down = image.diff(dim=3), image.diff(dim=2)
+    across, down = (
+        image.diff(dim=dim, append=image.narrow(dim, 0, 1) if wraps else None)
+        for dim, wraps in zip((3, 2), wrap, strict=True)
+    )
     return _mean(across.square()) + _mean(down.square())
 
 
@@ -45,11 +50,13 @@ def latent_distance(latent: Tensor, target: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TotalVariation:
-    """The objective of a smooth picture."""
+    """The objective of a smooth picture; wrap says along which axis (x, y) its ends meet."""
+
+    wrap: Wrap = PLAIN
 
     def __call__(self, image: Tensor, latent: Tensor) -> Tensor:
         """Image [B, 3, H, W], latent (unused) -> each picture's roughness [B]."""
-        return total_variation(image)
+        return total_variation(image, self.wrap)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqclip.ops.bands import PLAIN, Wrap
 from vqclip.ops.geometry import grid
 
 
@@ -46,11 +47,18 @@ def squeeze(image: Tensor, size: int) -> Tensor:
 
 
 def sample_pieces(
-    image: Tensor, matrices: Tensor, levels: Sequence[tuple[int, int]], size: int, *, padding: str = "reflection"
+    image: Tensor,
+    matrices: Tensor,
+    levels: Sequence[tuple[int, int]],
+    size: int,
+    *,
+    padding: str = "reflection",
+    wrap: Wrap = PLAIN,
 ) -> Tensor:
     """Samples many square pieces from each picture, by one tall grid for each mip level.
 
-    The picture is not copied for each piece, which makes it several times faster than a sampling per piece.
+    The picture is not copied for each piece, which makes it several times faster than a sampling per piece. Along an
+    axis that wraps (x, y) the picture goes on at its other end, along another as `padding` says.
     Shapes: image [B, C, H, W]; matrices [n, B, 3, 3] from piece to picture; levels (mip level, number of consecutive
     pieces), the numbers summing to n -> [n, B, C, size, size].
     """
@@ -62,9 +70,21 @@ def sample_pieces(
         levels, matrices.to(image, non_blocking=True).split([n for _, n in levels]), strict=True
     ):
         points = grid(part.transpose(0, 1), size, size).flatten(1, 2)
-        tall = F.grid_sample(pyramid[level], points, padding_mode=padding, align_corners=False)
+        picture, points = _wrapped(pyramid[level], points, wrap) if any(wrap) else (pyramid[level], points)
+        tall = F.grid_sample(picture, points, padding_mode=padding, align_corners=False)
         pieces.append(tall.unflatten(2, (number, size)).permute(2, 0, 1, 3, 4))
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _wrapped(image: Tensor, points: Tensor, wrap: Wrap) -> tuple[Tensor, Tensor]:
+    """A picture with a pixel of its other end on both sides, and points brought back into it."""
+    sides = torch.tensor([image.shape[3], image.shape[2]], device=points.device)
+    wraps = torch.tensor(wrap, device=points.device)
+    around = (torch.remainder(points + 1, 2) * sides / 2 + 1) * 2 / (sides + 2) - 1
+    for axis, wraps_here in enumerate(wrap):
+        if wraps_here:
+            image = F.pad(image, (0, 0, 1, 1) if axis else (1, 1, 0, 0), mode="circular")
+    return image, torch.where(wraps, around, points)
 
 
 def erase(pieces: Tensor, boxes: Tensor) -> Tensor:

@@ -1,12 +1,17 @@
-"""The notebook's way of making a picture another size: a Lanczos prefilter where it shrinks, then bicubic."""
+"""Other sizes: the notebook's way (a Lanczos prefilter where it shrinks, then bicubic), and growing what wraps."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vqclip.ops.bands import Wrap
+
+_REACH = 2  # the neighbors that a bicubic weighs on each side
 
 
 def resample(image: Tensor, height: int, width: int) -> Tensor:
@@ -18,6 +23,25 @@ def resample(image: Tensor, height: int, width: int) -> Tensor:
     """
     filtered = _shrink_filter(_shrink_filter(image, height, axis=2), width, axis=3)
     return F.interpolate(filtered, (height, width), mode="bicubic", align_corners=True)
+
+
+def stretch(image: Tensor, size: tuple[int, int], mode: Literal["bilinear", "bicubic"], wrap: Wrap) -> Tensor:
+    """Enlarges a picture or latent; along an axis that wraps (x, y) it goes on at its other end.
+
+    Shapes: image [B, C, H, W] -> [B, C, *size] (rows, columns).
+    """
+    if not any(wrap):
+        return F.interpolate(image, size, mode=mode)
+    points = [torch.linspace(-1 + 1 / side, 1 - 1 / side, side, device=image.device) for side in size]
+    for axis, wraps in ((3, wrap[0]), (2, wrap[1])):
+        if wraps:
+            side = image.shape[axis]
+            sides = (_REACH, _REACH, 0, 0) if axis == 3 else (0, 0, _REACH, _REACH)
+            image = F.pad(image, sides, mode="circular")
+            points[axis - 2] = points[axis - 2] * side / (side + 2 * _REACH)
+    y, x = torch.meshgrid(*points, indexing="ij")
+    grid = torch.stack([x, y], dim=-1).to(image.dtype).expand(len(image), -1, -1, -1)
+    return F.grid_sample(image, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def lanczos_kernel(ratio: float, lobes: int = 2) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from vqclip.engine.starts import from_codes, from_image, from_prior, gradient_im
 from vqclip.engine.streams import stream
 from vqclip.models.interfaces import Perceptor
 from vqclip.models.vqgan import VQGAN
+from vqclip.ops.bands import PLAIN, Wrap
 from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.guide import Targets
 from vqclip.ops.losses import LatentAnchor, TotalVariation
@@ -73,7 +74,7 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
     """
     dtype = choose_dtype(device, settings.dtype)
     reads = settings.coarse or settings.init in ("image", "noise", "gradient")
-    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads))
+    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads), _wrap(settings))
     settings = round_size(settings, vqgan.stride, note)
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
     cutouts = _cutouts(settings, vqgan.stride)
@@ -106,8 +107,8 @@ def make_looks(
 
 
 @lru_cache(maxsize=2)
-def _vqgan(name: str, config: str | None, dtype: torch.dtype, device: torch.device, encoder: bool) -> VQGAN:
-    return load_vqgan(name, config, dtype=dtype, device=device, encoder=encoder)
+def _vqgan(name: str, config: str | None, dtype: torch.dtype, device: torch.device, encoder: bool, wrap: Wrap) -> VQGAN:
+    return load_vqgan(name, config, dtype=dtype, device=device, encoder=encoder).wrap_around(*wrap)
 
 
 @lru_cache(maxsize=4)
@@ -121,7 +122,11 @@ def _grid(settings: Settings, stride: int) -> tuple[int, int]:
 
 def _course(settings: Settings) -> Course:
     names = ("steps", "optimizer", "learning_rate", "schedule", "average", "micro_batch")
-    return Course(**{name: getattr(settings, name) for name in names})
+    return Course(**{name: getattr(settings, name) for name in names}, lean=bool(settings.lean))
+
+
+def _wrap(settings: Settings) -> Wrap:
+    return settings.tile in ("x", "both"), settings.tile in ("y", "both")
 
 
 def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
@@ -131,6 +136,7 @@ def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
         method=settings.cutout_method,
         power=settings.cutout_power,
         roll=float(stride) if settings.grid_roll else 0.0,
+        wrap=_wrap(settings),
         **{name: getattr(settings, name) for name in same},
     )
 
@@ -138,7 +144,7 @@ def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
 def _extras(settings: Settings, latent: Tensor) -> list[tuple[str, float, Any]]:
     extras: list[tuple[str, float, Any]] = []
     if settings.tv:
-        extras.append(("tv", settings.tv, TotalVariation()))
+        extras.append(("tv", settings.tv, TotalVariation(_wrap(settings))))
     if settings.init_weight:
         extras.append(("init", settings.init_weight, LatentAnchor(latent)))
     return extras
@@ -187,6 +193,7 @@ def _look_at(
     size = (max(16, round(picture.width * scale)), max(16, round(picture.height * scale)))
     image = to_tensor(fit(picture, *size)).to(device)
     rng = stream(settings.seed or 0, "image prompt", number)
+    cutouts = replace(cutouts, wrap=PLAIN)  # the painting may wrap, the picture it should resemble does not
     plan = draw_cutouts(cutouts, size=perceptor.image_size, height=size[1], width=size[0], rngs=[rng])
     with torch.no_grad():
         return perceptor.embed_image(apply_cutouts(image, plan))
@@ -237,4 +244,4 @@ def _sketch(
         return latent
     with torch.no_grad():
         image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
-    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None)
+    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=_wrap(settings))

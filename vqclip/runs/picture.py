@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from vqclip.engine.canvas import State, begin
+from vqclip.engine.paint import paint
+from vqclip.engine.plateau import until_plateau
 from vqclip.engine.precision import capability
 from vqclip.engine.recovery import with_recovery
 from vqclip.engine.stages import Stage, paint_stages
+from vqclip.engine.thrift import Thrift, is_out_of_memory
 from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
@@ -41,7 +44,7 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 
-REMEDIES = "try --micro-batch 4, fewer --cutouts, or a smaller --size"
+REMEDIES = "try --micro-batch 4 --lean, fewer --cutouts, or a smaller --size"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def generate(prompt: str, *, device: str = "auto", offline: bool = False, **sett
     return to_picture(last.image)
 
 
-def painting(parts: Parts, state: State | None = None) -> Iterator[Step]:
+def painting(parts: Parts, state: State | None = None, thrift: Thrift | None = None) -> Iterator[Step]:
     """The events of a picture, from its start or from an earlier event's state, with one recovery from divergence."""
     seed = parts.settings.seed or 0
 
@@ -89,9 +92,22 @@ def painting(parts: Parts, state: State | None = None) -> Iterator[Step]:
             cutouts=parts.cutouts,
             extras=parts.extras,
             encoder=parts.vqgan if parts.vqgan.can_encode else None,
+            thrift=thrift,
         )
 
-    return with_recovery(start, state or begin(parts.latent, [seed]))
+    events = with_recovery(start, state or begin(parts.latent, [seed]))
+    if parts.settings.until == "end":
+        return events
+    rows, columns = parts.stages[-1].grid
+    size = (rows * parts.vqgan.stride, columns * parts.vqgan.stride)
+    return until_plateau(events, lambda at: _finished(parts, at, thrift), size=size)
+
+
+def _finished(parts: Parts, state: State, thrift: Thrift | None) -> Step:
+    """The last event of a painting that ends at a state."""
+    course, first = replace(parts.stages[-1].course, steps=0), state["step"]
+    common = {"cutouts": parts.cutouts, "extras": parts.extras, "thrift": thrift}
+    return next(paint(parts.vqgan, parts.looks, state, course=course, first=first, **common))
 
 
 def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop: StopFlag | None = None) -> Result:
@@ -135,7 +151,7 @@ def memory_errors(work: str = "picture", remedies: str = REMEDIES) -> Iterator[N
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise MemoryFullError(f"not enough memory for this {work}", hint=remedies) from error
 
@@ -165,12 +181,16 @@ class _Run:
     def paint(self, stop: StopFlag) -> Step | None:
         """The last event, or None if a signal came before the first. Raises: MemoryFullError, DivergedError."""
         kept: list[Step] = []
+        thrift = Thrift(self.parts.settings.micro_batch, bool(self.parts.settings.lean))
 
         def keep(event: Step) -> None:
             kept[:] = [event]
+            for text in thrift.said[len(self.facts.get("memory", ())) :]:
+                self.note(text)
+                self.facts["memory"] = [*self.facts.get("memory", ()), text]
 
         try:
-            return play(painting(self.parts, self.start), keep, *self._sinks(stop), stop=stop)
+            return play(painting(self.parts, self.start, thrift), keep, *self._sinks(stop), stop=stop)
         except DivergedError as error:
             where = self._rescue(error.last_good, "diverged")
             raise DivergedError(error.message, hint=f"{where}; {error.hint}", last_good=error.last_good) from error
@@ -178,7 +198,7 @@ class _Run:
             where = self._rescue(kept[0] if kept else None, "a frame could not be written")
             raise OutputError(error.message, hint=where) from error
         except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             where = self._rescue(kept[0] if kept else None, "out of memory")
             raise MemoryFullError("not enough memory for this picture", hint=f"{where}; {REMEDIES}") from error
@@ -203,13 +223,21 @@ class _Run:
         return save_result(
             last.image,
             self.path.with_stem(f"{self.path.stem}.unfinished") if unfinished else self.path,
-            recipe=self._recipe(steps_done=last.index, stopped=reason),
+            recipe=self._recipe(steps_done=last.index, stopped=reason or self._early(last)),
             overwrite=self.delivery.overwrite or unfinished,
             private=self.delivery.metadata == "private",
             quality=self.delivery.quality,
             sidecar=self.delivery.sidecar,
             same=None if job is None else lambda path: job_of(path) == job,
         )
+
+    def _early(self, last: Step) -> str | None:
+        """Why a finished picture has fewer steps than were asked for, if it has, and says so."""
+        steps = self.parts.settings.steps or 0
+        if not last.is_last or last.index >= steps:
+            return None
+        self.note(f"stopped at step {last.index} of {steps}: nothing improved any more")
+        return "at a plateau"
 
     def _rescue(self, good: Step | None, reason: str) -> str:
         if good is None:
@@ -269,13 +297,6 @@ def usable_device(name: str) -> torch.device:
 
 def _slowed(stage: Stage, factor: float) -> Stage:
     return replace(stage, course=replace(stage.course, learning_rate=stage.course.learning_rate * factor))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
-    )
 
 
 def _ignore(text: str) -> None:

@@ -15,6 +15,7 @@ from vqclip.store.folder import own_defaults
 from vqclip.store.registry import find
 
 SEEDS = 2**32
+MEGAPIXEL = 1024 * 1024
 
 
 def resolve(settings: Settings) -> tuple[Settings, list[str]]:
@@ -34,6 +35,8 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
         missing["seed"] = secrets.randbelow(SEEDS)
         notes.append(f"seed {missing['seed']}")
     resolved = settings.changed(**missing)
+    if resolved.lean is None:  # by the size alone, never by what is free: the way of working changes the last bits
+        resolved = resolved.changed(lean=(resolved.width or 0) * (resolved.height or 0) > MEGAPIXEL)
     if resolved.init == "prior" and model.defaults.get("init") != "prior":
         raise UsageError(
             f"there is no prior for {settings.vqgan!r}: the one there is was trained with the starter",

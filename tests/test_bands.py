@@ -1,0 +1,133 @@
+"""Bands, lean decoding and tiles give the picture and the gradient of the whole map."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vqclip.configs import VQGANConfig
+from vqclip.models.vqgan import VQGAN
+from vqclip.ops import bands
+from vqclip.ops.bands import norm_swish_conv
+
+TINY = VQGANConfig(
+    channels=32,
+    multipliers=(1, 1, 2),
+    blocks=1,
+    attention_levels=(2,),
+    latent_channels=12,
+    embedding_channels=8,
+    codes=40,
+)
+WRAPS = [(False, False), (True, False), (False, True), (True, True)]
+
+
+def noise(*shape: int, seed: int = 1, **kind) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), **kind)
+
+
+def make(**changed) -> VQGAN:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return VQGAN(VQGANConfig(**{**TINY.__dict__, **changed})).eval()
+
+
+def seen(model: VQGAN, *, lean: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """A picture and the gradient of a pull that favors no place."""
+    latent = noise(1, 8, 9, 7).requires_grad_(True)
+    image = model.decode(latent, lean=lean)
+    (gradient,) = torch.autograd.grad((image * noise(*image.shape, seed=2)).sum(), latent)
+    return image.detach(), gradient
+
+
+def padded(features: torch.Tensor, wrap: tuple[bool, bool]) -> torch.Tensor:
+    for wraps, sides in zip(wrap, ((1, 1, 0, 0), (0, 0, 1, 1)), strict=True):
+        features = F.pad(features, sides, mode="circular" if wraps else "constant")
+    return features
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("rows", [1, 3, 5, 100])
+def test_any_bands_give_what_the_three_layers_give(wrap, rows):
+    double = {"dtype": torch.float64}
+    leaves = [noise(2, 16, 13, 9, seed=1, **double), noise(2, 24, 13, 9, seed=2, **double)]
+    features, residual = (leaf.requires_grad_() for leaf in leaves)
+    gain, offset = noise(16, seed=3, **double), noise(16, seed=4, **double)
+    weight, bias, pull = (noise(*s, seed=5, **double) for s in ((24, 16, 3, 3), (24,), (2, 24, 13, 9)))
+    swished = F.silu(F.group_norm(features, 4, gain, offset, 1e-6))
+    plain = F.conv2d(padded(swished, wrap), weight, bias) + residual
+    norm, conv = (4, gain, offset, 1e-6), (weight, bias)
+    banded = norm_swish_conv(features, norm, conv, residual=residual, wrap=wrap, rows=rows)
+    assert torch.allclose(banded, plain, atol=1e-4)
+    for ours, theirs in zip(
+        *(torch.autograd.grad(y, (features, residual), pull) for y in (banded, plain)), strict=True
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_decoder_in_bands_paints_what_it_paints_whole(monkeypatch, lean):
+    plain = seen(make())  # weights that learn take the layers one by one
+    monkeypatch.setattr(bands, "band_rows", lambda *_: 3)
+    for ours, theirs in zip(seen(make().fuse(), lean=lean), plain, strict=True):
+        assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-4
+
+
+def test_a_lean_decoder_keeps_a_fraction_of_the_maps():
+    def kept(lean: bool) -> int:
+        sizes: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        model, latent = make().fuse(), noise(1, 8, 9, 7).requires_grad_(True)
+        weights = {weight.untyped_storage().data_ptr() for weight in [*model.parameters(), *model.buffers()]}
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            model.decode(latent, lean=lean)
+        return sum(size for place, size in sizes.items() if place not in weights)
+
+    assert kept(True) < kept(False) / 2
+
+
+def test_half_precision_in_bands_stays_near_the_exact_picture(monkeypatch):
+    monkeypatch.setattr(bands, "band_rows", lambda *_: 3)
+    exact, half = make().fuse(), make().fuse().cast(torch.bfloat16)
+    (image, gradient), (rough, slope) = seen(exact), seen(half)
+    assert float((image - rough).abs().max()) < 0.1
+    assert float(F.cosine_similarity(gradient.flatten(), slope.flatten(), dim=0)) > 0.99
+
+
+def steps(image: torch.Tensor) -> torch.Tensor:
+    """How far each row is from the one above it [H - 1]."""
+    return image.diff(dim=2).abs().mean(dim=(0, 1, 3))
+
+
+def test_no_seam_can_be_found_at_the_borders_of_bands(monkeypatch):
+    monkeypatch.setattr(bands, "band_rows", lambda *_: 8)
+    image, gradient = seen(make().fuse())
+    whole, _ = seen(make())
+    for picture in (image, gradient):
+        assert torch.isfinite(picture).all()
+    borders = steps(image)[7::8]
+    assert float((image - whole).abs().max()) < 1 / 255
+    # a seam is a border whose step is not what it is in the picture that has no bands
+    assert torch.allclose(borders, steps(whole)[7::8], atol=1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("wrap", WRAPS[1:])
+def test_a_tile_that_is_shifted_is_the_picture_shifted(wrap, fused):
+    model = make().wrap_around(*wrap)
+    model = model.fuse() if fused else model.requires_grad_(True)
+    latent, cells = noise(1, 8, 9, 7), (2 * wrap[1], 3 * wrap[0])
+    moved = model.decode(latent.roll(cells, (2, 3)))
+    expected = model.decode(latent).roll([4 * cell for cell in cells], (2, 3))
+    assert torch.allclose(moved, expected, atol=1e-4)
+    encoded = model.encode(expected.clamp(0, 1))
+    back = model.encode(expected.clamp(0, 1).roll([-4 * cell for cell in cells], (2, 3)))
+    assert torch.allclose(encoded, back.roll(cells, (2, 3)), atol=1e-4)
+
+
+def test_without_tiles_the_ends_do_not_meet():
+    model, latent = make().fuse(), noise(1, 8, 9, 7)
+    assert not torch.allclose(model.decode(latent.roll(2, 2)), model.decode(latent).roll(8, 2), atol=1e-2)
