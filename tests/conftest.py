@@ -8,6 +8,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps what runs remember of this machine's speed out of the user's cache."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setattr("vqclip.runs.rates.cache_folder", lambda: folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class TinyModels:
     """Files of a VQGAN of stride 4 and a CLIP that looks at 32 px squares."""

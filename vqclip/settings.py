@@ -143,5 +143,7 @@ class Delivery(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024)
     deterministic: bool = False
     offline: bool = False
+    fit: bool = False
+    graph: bool = False
     quiet: bool = False
     json_lines: bool = False

@@ -149,11 +149,14 @@ def carry_out(settings: Settings, asked: Asked) -> int:
 
 def show_plan(jobs: list[Settings], asked: Asked) -> int:
     """Shows what would be painted, and where it would go. Returns 0."""
+    from vqclip.runs.estimate import estimate, fit, in_words
     from vqclip.runs.plan import target
 
     for number, job in enumerate(jobs, start=1):
         delivery = asked.delivery.model_copy(update={"number": number})
+        job = fit(job, delivery, _silent if delivery.quiet else say.note) if delivery.fit else job
         values = {**job.model_dump(mode="json"), "output": str(target(job, delivery))}
+        values |= in_words(estimate(job, delivery))
         if asked.delivery.json_lines:
             say.json_line({"plan": values})
         else:

@@ -80,6 +80,7 @@ def build() -> Any:
     from vqclip.cli import (
         again,
         batch,
+        bench,
         doctor,
         encode,
         gallery,
@@ -105,7 +106,7 @@ def build() -> Any:
     )
     app.callback()(_root)
     painting = (generate, batch, again, resume, zoom, encode)
-    for room in (*painting, show, gallery, sheet, presets, models, words, scenes, train, doctor):
+    for room in (*painting, show, gallery, sheet, presets, models, words, scenes, train, bench, doctor):
         room.add(app)
     return typer.main.get_command(app)
 

@@ -126,6 +126,8 @@ FLAGS: tuple[Flag, ...] = (
         default="above 1 megapixel",
     ),
     _flag(COMPUTE, "--deterministic", bool, "On a GPU, deterministic kernels where torch has them."),
+    _flag(COMPUTE, "--graph", bool, "On a GPU, the whole step as one CUDA graph."),
+    _flag(COMPUTE, "--fit", bool, "Fit into the memory that is free, and say how."),
     _flag(COMPUTE, "--offline", bool, "Never touch the network."),
     _flag(OUTPUT, "--output -o", str, "File, folder/ or template.", "PATH", default="outputs/{slug}-{seed}.png"),
     _flag(OUTPUT, "--overwrite", bool, "Replace a file of that name instead of counting on."),

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqclip.engine.canvas import Canvas, State
 from vqclip.engine.course import Course
+from vqclip.engine.graphed import Graphed
 from vqclip.engine.streams import stream
 from vqclip.engine.thrift import Thrift
 from vqclip.events import Step
 from vqclip.models.interfaces import ImageDecoder, Perceptor
-from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
+from vqclip.ops.cutouts import CutoutPlan, CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.guide import Extras, Seen, Targets, View, guide, look
 
 
@@ -40,6 +42,7 @@ def paint(
     extras: Extras = (),
     first: int = 0,
     thrift: Thrift | None = None,
+    graph: bool = False,
 ) -> Iterator[Step]:
     """Paints: yields course.steps + 1 events, each before its update, the last one the result.
 
@@ -47,56 +50,78 @@ def paint(
     `first`. A step whose loss or gradient is not finite changes nothing and is counted in `skipped`. With an average,
     an event's picture is the one its step saw, and the last one is decoded from the average. Nothing waits for the
     device, and nothing random is drawn but from streams named by seed and step. A step that runs out of memory is done
-    again as `thrift` says (None = as the course says, and leaner when it must).
+    again as `thrift` says (None = as the course says, and leaner when it must). With `graph` a step is one CUDA graph,
+    on a GPU, with a fixed way to spend memory; see `Graphed`.
     Shapes: events carry image [B, 3, H, W] and latent [B, C, h, w] for the B pictures of the state.
     """
     device = decoder.latent_range()[0].device
     with _own_modes(device):
         canvas = Canvas(state, course, decoder.latent_range())
     thrift = thrift or Thrift(course.micro_batch, course.lean)
-    see = partial(_see, decoder, looks, cutouts=cutouts, extras=extras, thrift=thrift)
+    draw = partial(_draw, decoder, looks, cutouts=cutouts)
+    work = partial(_work, decoder, looks, extras=extras)
+    graphed = Graphed(partial(work, guide, micro_batch=thrift.micro_batch, lean=thrift.lean)) if graph else None
+    see = partial(_see, work, thrift=thrift)
     last = first + course.steps
     while canvas.step < last:
         with _own_modes(device):
-            latent = canvas.latent
-            guided = see(guide, latent, canvas)
+            latent, plans = canvas.latent, draw(canvas)
+            guided = graphed(latent, plans) if graphed else see(guide, latent, plans, step=canvas.step)
             sound = guided.each.isfinite() & guided.gradient.isfinite().flatten(1).all(dim=1)
         yield _event(canvas, latent, guided, last)
         with _own_modes(device):
             canvas.move(guided.gradient, sound, course.rate(canvas.step - first))
     with _own_modes(device):
         latent = canvas.finished
-        seen = see(look, latent, canvas)
+        seen = see(look, latent, draw(canvas), step=canvas.step)
     yield _event(canvas, latent, seen, last)
 
 
-def _see(
-    decoder: ImageDecoder,
-    looks: Sequence[Look],
-    how: Callable[..., Seen],
-    latent: Tensor,
-    canvas: Canvas,
-    *,
-    cutouts: CutoutSettings,
-    extras: Extras,
-    thrift: Thrift,
-) -> Seen:
-    """One look at the latents' pictures, by this step's random numbers, in as little memory as it takes."""
-    height, width = (side * decoder.stride for side in latent.shape[2:])
-    views = []
+def _draw(decoder: ImageDecoder, looks: Sequence[Look], canvas: Canvas, *, cutouts: CutoutSettings) -> list[CutoutPlan]:
+    """This step's random numbers, for each perceptor."""
+    height, width = (side * decoder.stride for side in canvas.latent.shape[2:])
+    plans = []
     for number, one in enumerate(looks):
         rngs = [stream(seed, "cutouts", canvas.step, number) for seed in canvas.seeds]
-        plan = draw_cutouts(cutouts, size=one.perceptor.image_size, height=height, width=width, rngs=rngs)
-        cut = partial(apply_cutouts, plan=plan)
-        views.append(View(one.name, cut, one.perceptor.embed_image, one.targets, one.weight))
+        size = one.perceptor.image_size
+        plans.append(draw_cutouts(cutouts, size=size, height=height, width=width, rngs=rngs))
+    return plans
 
-    def work(micro_batch: int | None, lean: bool) -> Seen:
-        decode = partial(decoder.decode, lean=True) if lean else decoder.decode
-        return how(
-            latent, quantize=decoder.quantize, decode=decode, views=views, extras=extras, micro_batch=micro_batch
-        )
 
-    return thrift.spend(work, step=canvas.step, pieces=cutouts.count * len(latent))
+def _work(
+    decoder: ImageDecoder,
+    looks: Sequence[Look],
+    how: Callable[..., Any],
+    latent: Tensor,
+    plans: Sequence[CutoutPlan],
+    *,
+    extras: Extras,
+    micro_batch: int | None,
+    lean: bool,
+) -> Any:
+    """One look at the latents' pictures: how is `guide` or `look`."""
+    decode = partial(decoder.decode, lean=True) if lean else decoder.decode
+    views = [
+        View(one.name, partial(apply_cutouts, plan=plan), one.perceptor.embed_image, one.targets, one.weight)
+        for one, plan in zip(looks, plans, strict=True)
+    ]
+    return how(latent, quantize=decoder.quantize, decode=decode, views=views, extras=extras, micro_batch=micro_batch)
+
+
+def _see(
+    work: Callable[..., Any],
+    how: Callable[..., Any],
+    latent: Tensor,
+    plans: Sequence[CutoutPlan],
+    *,
+    step: int,
+    thrift: Thrift,
+) -> Any:
+    """The same, in as little memory as it takes."""
+    pieces = max((plan.count for plan in plans), default=1) * len(latent)
+    return thrift.spend(
+        lambda micro_batch, lean: work(how, latent, plans, micro_batch=micro_batch, lean=lean), step=step, pieces=pieces
+    )
 
 
 def _event(canvas: Canvas, latent: Tensor, seen: Seen, last: int) -> Step:

@@ -50,6 +50,7 @@ def paint_stages(
     extras: Extras = (),
     encoder: ImageEncoder | None = None,
     thrift: Thrift | None = None,
+    graph: bool = False,
 ) -> Iterator[Step]:
     """Paints stage by stage as one stream of events 0 .. steps; see `paint`.
 
@@ -61,7 +62,8 @@ def paint_stages(
     first = sum(stage.course.steps for stage in stages[:number])
     while True:
         course = stages[number].course
-        events = paint(decoder, looks, state, course=course, cutouts=cutouts, extras=extras, first=first, thrift=thrift)
+        common = {"cutouts": cutouts, "extras": extras, "thrift": thrift, "graph": graph}
+        events = paint(decoder, looks, state, course=course, first=first, **common)
         for event in events:
             if event.is_last and number + 1 < len(stages):
                 break  # its picture is the next stage's beginning

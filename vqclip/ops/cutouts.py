@@ -72,6 +72,11 @@ class CutoutPlan:
     wrap: Wrap = PLAIN
 
     @property
+    def count(self) -> int:
+        """How many pieces of each picture it is for."""
+        return len(self.boxes) if self.matrices is None else self.matrices.shape[0]
+
+    @property
     def pictures(self) -> int:
         """How many pictures the plan is for."""
         return len(self.boxes[0]) if self.matrices is None else self.matrices.shape[1]

@@ -18,18 +18,23 @@ from vqclip.ops.geometry import grid
 class Noise:
     """Noise for many pieces out of few normal numbers: each piece reads its own stretch of a strip.
 
-    strips [B, L]; offsets[n][B] of each piece into its picture's strip; strengths [n, B], standard deviations.
+    strips [B, L]; offsets[n][B] of each piece into its picture's strip, as numbers or as a tensor [n, B] (where shapes
+    alone may decide what is done); strengths [n, B], standard deviations.
     """
 
     strips: Tensor
-    offsets: tuple[tuple[int, ...], ...]
+    offsets: tuple[tuple[int, ...], ...] | Tensor
     strengths: Tensor
 
     def fields(self, shape: Sequence[int], device: torch.device) -> Tensor:
         """The noise of all pieces [n * B, *shape], cut-major."""
         length, strips = math.prod(shape), self.strips.to(device, non_blocking=True)
-        stretches = [strips[b, start : start + length] for piece in self.offsets for b, start in enumerate(piece)]
         strengths = self.strengths.to(device, non_blocking=True).view(-1, 1)
+        if isinstance(self.offsets, Tensor):
+            owners = torch.arange(len(strips), device=device)[None, :, None]
+            places = self.offsets.to(device)[:, :, None] + torch.arange(length, device=device)
+            return (strips[owners, places].flatten(0, 1) * strengths).unflatten(1, shape)
+        stretches = [strips[b, start : start + length] for piece in self.offsets for b, start in enumerate(piece)]
         return torch.stack(stretches).mul_(strengths).unflatten(1, shape)
 
 

@@ -22,7 +22,9 @@ from vqclip.engine.thrift import Thrift, is_out_of_memory
 from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
+from vqclip.runs.clock import Clock
 from vqclip.runs.cores import usual_threads
+from vqclip.runs.estimate import fit
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
@@ -78,7 +80,9 @@ def generate(prompt: str, *, device: str = "auto", offline: bool = False, **sett
     return to_picture(last.image)
 
 
-def painting(parts: Parts, state: State | None = None, thrift: Thrift | None = None) -> Iterator[Step]:
+def painting(
+    parts: Parts, state: State | None = None, thrift: Thrift | None = None, *, graph: bool = False
+) -> Iterator[Step]:
     """The events of a picture, from its start or from an earlier event's state, with one recovery from divergence."""
     seed = parts.settings.seed or 0
 
@@ -93,6 +97,7 @@ def painting(parts: Parts, state: State | None = None, thrift: Thrift | None = N
             extras=parts.extras,
             encoder=parts.vqgan if parts.vqgan.can_encode else None,
             thrift=thrift,
+            graph=graph,
         )
 
     events = with_recovery(start, state or begin(parts.latent, [seed]))
@@ -125,7 +130,13 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
     probe_film(settings, delivery)
     threads = set_threads(delivery.threads)
     device = usable_device(delivery.device)
+    if delivery.graph and settings.cutout_method == "crops":
+        raise UsageError("--graph needs cutouts of fixed shapes", hint="leave out --graph, or --cutout-method crops")
+    if device.type != "cpu" and delivery.device == "auto":
+        on_note(f"painting on {device}; --device overrules that")
     torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
+    if delivery.fit:
+        settings = fit(settings, delivery, on_note)
     with signals() if stop is None else nullcontext(stop) as stop, memory_errors():
         parts = build_parts(settings, device=device, offline=delivery.offline, note=on_note)
         facts = {"device": str(device), "threads": threads, "job": delivery.job}
@@ -190,7 +201,8 @@ class _Run:
                 self.facts["memory"] = [*self.facts.get("memory", ()), text]
 
         try:
-            return play(painting(self.parts, self.start, thrift), keep, *self._sinks(stop), stop=stop)
+            events = painting(self.parts, self.start, thrift, graph=self.delivery.graph)
+            return play(events, keep, *self._sinks(stop), stop=stop)
         except DivergedError as error:
             where = self._rescue(error.last_good, "diverged")
             raise DivergedError(error.message, hint=f"{where}; {error.hint}", last_good=error.last_good) from error
@@ -248,6 +260,7 @@ class _Run:
         delivery, settings = self.delivery, self.parts.settings
         title = settings.prompt or "picture"
         sinks: list[Sink] = [progress(title, quiet=delivery.quiet, json_lines=delivery.json_lines, stop=stop)]
+        sinks.append(Clock(settings, delivery))
         if delivery.preview:
             sinks.append(Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note))
         if delivery.video:

@@ -1,0 +1,162 @@
+"""Memory and time of a picture before any model is loaded, and settings that fit into what is free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vqclip.errors import MemoryFullError
+from vqclip.prompts import parse_image_prompt
+from vqclip.runs.cores import usual_threads
+from vqclip.runs.free import free_on, probable_itemsize
+from vqclip.runs.rates import GUESS, Measured, predict, rate_key, recall
+from vqclip.runs.workload import clip_cost, decoder_cost, piece_bytes
+from vqclip.settings import Delivery, Settings
+from vqclip.store.outline import clip_outline, vqgan_outline
+from vqclip.store.registry import find
+
+BASE = 400 * 2**20  # Python, torch and open_clip before any model
+LOADED = 100 * 2**20  # of that, what is loaded with the models
+MARGIN = 0.9
+SMALLEST = 64
+SHRINK = 0.8
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step of a picture takes: GFLOP forward and back, and bytes beside the models."""
+
+    decode: float
+    look: float
+    step_bytes: float
+    model_bytes: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of the whole process at its largest, seconds of a step at full size and of all steps.
+
+    measured says whether the seconds come from this machine; else they are a guess.
+    """
+
+    memory: float
+    step: float
+    total: float
+    measured: bool
+
+
+def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
+    """The work of one step, at a share of both sides. None if the shape of a model shows only when it is loaded."""
+    config = vqgan_outline(settings.vqgan)
+    clips = [clip_outline(parse_image_prompt(text).text) for text in settings.clip or ()]
+    if config is None or any(clip is None for clip in clips):
+        return None
+    itemsize = itemsize_of(settings)
+    sides = (settings.height or 256), (settings.width or 256)
+    grid = tuple(max(1, round(side * share / config.stride)) for side in sides)
+    reads = bool(settings.coarse or settings.init in ("image", "noise", "gradient"))
+    lean = bool(settings.lean)
+    decoder = decoder_cost(config, (grid[0], grid[1]), itemsize=itemsize, lean=lean, encoder=reads)
+    costs = [clip_cost(clip, itemsize=itemsize) for clip in clips if clip]
+    count = settings.cutouts or 1
+    at_once = min(settings.micro_batch or count, count)
+    pieces = [count * piece_bytes(clip) for clip in clips if clip]
+    looking = max((at_once * cost.held + piece for cost, piece in zip(costs, pieces, strict=True)), default=0.0)
+    return Work(
+        decode=decoder.gflop * (3 if lean else 2),
+        look=count * sum(cost.gflop * 2 for cost in costs),
+        step_bytes=max(decoder.peak, decoder.held + looking),
+        model_bytes=decoder.weights + sum(cost.weights for cost in costs),
+    )
+
+
+def estimate(settings: Settings, delivery: Delivery) -> Estimate | None:
+    """What a picture will take here; settings come from `resolve`. None if a model's shape is not known yet."""
+    full, half = work_of(settings), work_of(settings, share=0.5)
+    if full is None or half is None:
+        return None
+    measured = recall(key_of(settings, delivery))
+    rates = measured or [_guess(settings, delivery)]
+    step, coarse = (predict(work.decode, work.look, rates) for work in (full, half))
+    share, steps = settings.coarse or 0.0, settings.steps or 0
+    total = steps * (share * coarse + (1 - share) * step)
+    return Estimate(BASE + full.model_bytes + full.step_bytes, step, total, bool(measured))
+
+
+def key_of(settings: Settings, delivery: Delivery) -> str:
+    """The name under which this machine's speed with these models is kept."""
+    models = [Path(name).name for name in (settings.vqgan, *(settings.clip or ()))]
+    dtype = "bfloat16" if itemsize_of(settings) == 2 else "float32"
+    return rate_key(delivery.device.replace("auto", "cpu"), dtype, delivery.threads or usual_threads(), models)
+
+
+def itemsize_of(settings: Settings) -> int:
+    """Bytes of a number that the models will compute with."""
+    return {"float32": 4, "bfloat16": 2}.get(settings.dtype) or probable_itemsize()
+
+
+def fit(settings: Settings, delivery: Delivery, note: Callable[[str], None], *, free: int | None = None) -> Settings:
+    """Settings that fit into what is free: fewer views at a time, then a lean decoder, then a smaller picture.
+
+    Only the last changes the picture. Each change is said. Raises: MemoryFullError if nothing fits.
+    """
+    free = free_on(delivery.device) if free is None else free
+    if free is None or work_of(settings) is None:
+        note("--fit: this system does not tell what is free" if free is None else "--fit: a model's shape is not known")
+        return settings
+    for candidate, says in _leaner(settings):
+        work = work_of(candidate)
+        if work is not None and LOADED + work.model_bytes + work.step_bytes <= MARGIN * free:
+            for text in says:
+                note(f"--fit: {text}")
+            return candidate
+    raise MemoryFullError(
+        f"not even the smallest picture fits into the {free / 2**20:.0f} MB that are free",
+        hint="close other programs, or choose smaller models with --vqgan and --clip",
+    )
+
+
+def _leaner(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
+    """The settings, then ever thriftier ones, each with what was changed."""
+    yield settings, []
+    at_once = min(settings.micro_batch or settings.cutouts or 1, settings.cutouts or 1)
+    says: list[str] = []
+    while at_once > 1:
+        at_once = (at_once + 1) // 2
+        settings = settings.changed(micro_batch=at_once)
+        says = [f"CLIP looks at {at_once} views at a time (--micro-batch {at_once})"]
+        yield settings, says
+    if not settings.lean:
+        settings = settings.changed(lean=True)
+        says = [*says, "the decoder works twice instead of remembering (--lean)"]
+        yield settings, says
+    stride = find(settings.vqgan).stride or 16
+    while True:
+        sides = [round((side or 256) * SHRINK / stride) * stride for side in (settings.width, settings.height)]
+        if min(sides) < SMALLEST:
+            return
+        settings = settings.changed(width=sides[0], height=sides[1])
+        yield settings, [*says, f"the picture is {sides[0]}x{sides[1]} pixels (--size {sides[0]} {sides[1]})"]
+
+
+def _guess(settings: Settings, delivery: Delivery) -> Measured:
+    rate = GUESS[itemsize_of(settings)] * min(delivery.threads or usual_threads(), 8)
+    return Measured(rate / 2, rate / 2, 1.0)
+
+
+def in_words(found: Estimate | None) -> dict[str, str]:
+    """An estimate as two lines of a plan."""
+    if found is None:
+        return {"memory": "not known before the models are loaded", "time": "not known before the models are loaded"}
+    source = "as measured on this machine" if found.measured else "a guess: nothing was measured on this machine yet"
+    return {
+        "memory": f"about {found.memory / 1e9:.1f} GB",
+        "time": f"about {_duration(found.total)}, {found.step:.2g} s a step ({source})",
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{max(rest, 1)} s"
