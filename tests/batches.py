@@ -44,10 +44,10 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, moment: int, *, picture: int = 1, n
     paint: Callable[..., Any] = room.painting
     begun = 0
 
-    def painting(*args: Any) -> Any:
+    def painting(*args: Any, **more: Any) -> Any:
         nonlocal begun
         begun += 1
-        for event in paint(*args):
+        for event in paint(*args, **more):
             if (begun, event.index) == (picture, moment):
                 os.kill(os.getpid(), number)
             yield event

@@ -75,8 +75,8 @@ def test_states_are_kept_on_the_way_and_taken_away_at_the_end(vqclip, monkeypatc
     assert [path.name for path in Path().iterdir()] == ["whole.png"]
     paint = room.painting
 
-    def dying(*args):
-        for event in paint(*args):
+    def dying(*args, **more):
+        for event in paint(*args, **more):
             if event.index == 5:
                 raise SystemError("as if the power had gone")
             yield event
