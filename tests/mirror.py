@@ -17,8 +17,9 @@ class Mirror(ThreadingHTTPServer):
     """Serves WEIGHTS under any path; the words in the path are its faults.
 
     drop: every reply but those for the last half ends in the middle; norange: ranges are ignored; wrong: other bytes
-    of the same length; short: fewer bytes, said so; html, lfs: something else with status 200; untagged: no ETag; a
-    number: that status.
+    of the same length; short: fewer bytes, said so; html, lfs: something else with status 200; untagged: no ETag;
+    unsized: no Content-Length; odd: one that is no number; endless: more and more bytes, unsized; moved: another
+    address, `location`; a number: that status.
     """
 
     daemon_threads = True
@@ -28,6 +29,7 @@ class Mirror(ThreadingHTTPServer):
         self.asked: list[tuple[str, str]] = []
         self.sent = 0
         self.tag = '"one"'
+        self.location = ""
 
     def handle_error(self, *_: object) -> None:
         """Says nothing: a client that has seen enough hangs up."""
@@ -45,6 +47,10 @@ class _Handler(BaseHTTPRequestHandler):
         server.asked.append((self.path, wanted))
         if status := next((int(word) for word in faults if word.isdigit()), None):
             return self.send_error(status)
+        if "moved" in faults:
+            self.send_response(302)
+            self.send_header("Location", server.location)
+            return self.end_headers()
         body = {"html": PAGE, "lfs": POINTER, "short": WEIGHTS[:-9], "wrong": WEIGHTS[:-1] + b"!"}
         data = next((body[word] for word in faults if word in body), WEIGHTS)
         start = int(re.sub(r"\D", "", wanted) or 0) if "norange" not in faults else 0
@@ -56,8 +62,9 @@ class _Handler(BaseHTTPRequestHandler):
         rest = data[start:]
         if "drop" in faults and start < len(data) // 2:
             rest = rest[: len(data) // 2 - start]
-        server.sent += len(rest)
-        self.wfile.write(rest)
+        for _ in range(200 if "endless" in faults else 1):
+            server.sent += len(rest)
+            self.wfile.write(rest)
         self.close_connection = True
 
     def _head(self, data: bytes, start: int, faults: list[str]) -> None:
@@ -65,7 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         self.send_header("Content-Type", "text/html" if "html" in faults else "application/octet-stream")
-        self.send_header("Content-Length", str(len(data) - start))
+        if "odd" in faults:
+            self.send_header("Content-Length", "\xb2" + "9" * 5000)
+        elif not {"unsized", "endless"} & {*faults}:
+            self.send_header("Content-Length", str(len(data) - start))
         if "untagged" not in faults:
             self.send_header("ETag", self.server.tag)  # type: ignore[attr-defined]
         self.end_headers()

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.request import Request
 
 import pytest
 from filelock import FileLock
@@ -11,6 +12,7 @@ from mirror import WEIGHTS, serving
 
 from vqclip.errors import ModelError, OutputError
 from vqclip.store.download import Wanted, fetch
+from vqclip.store.web import Refused, _NoDowngrade
 
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
@@ -88,6 +90,57 @@ def test_without_a_checksum_two_versions_are_never_mixed(mirror, target):
         wanted.source.write_text(source)
         assert brought(target, mirror.url(), size=None) == SHA256
         target.unlink()
+
+
+@pytest.mark.parametrize("faults", ["unsized", "odd"])
+def test_what_may_have_been_cut_off_is_published_only_if_its_size_is_known(faults, mirror, target):
+    with pytest.raises(ModelError, match="does not say how large the file is"):
+        brought(target, mirror.url(f"{faults}+drop"), size=None)
+    assert not target.exists()
+    assert brought(target, mirror.url(faults)) == SHA256
+
+
+def test_a_mirror_that_never_ends_does_not_fill_the_disk(mirror, target):
+    with pytest.raises(ModelError, match=r"gives [\d,]+ bytes, not"):
+        brought(target, mirror.url("endless"))
+    assert left(target) <= {f".{target.name}.source"} and mirror.sent < 50 * len(WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("ftp://127.0.0.1/x", "leads on to ftp:, which is not safe"),
+        ("http://[::1/x", "leads to an address that makes no sense"),
+        (f"http://{'a' * 70}.example/x", "leads to an address that makes no sense|cannot be reached"),
+        ("http://127.0.0.1:99999999/x", "leads to an address that makes no sense|cannot be reached"),
+    ],
+)
+def test_a_mirror_that_leads_astray_is_not_followed(location, said, mirror, target):
+    mirror.location = location
+    with pytest.raises(ModelError, match=said):
+        brought(target, mirror.url("moved"))
+
+
+def test_a_safe_address_never_leads_to_an_unsafe_one():
+    with pytest.raises(Refused, match="leads on to http:"):
+        _NoDowngrade().redirect_request(Request("https://a.example/x"), None, 302, "", {}, "http://a.example/x")
+
+
+def test_a_mirror_that_leads_in_circles_is_said_so_in_one_line(mirror, target):
+    mirror.location = mirror.url("moved")
+    with pytest.raises(ModelError, match="answers 302") as caught:
+        brought(target, mirror.url("moved"))
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(("kind", "data"), [("part", b"mine"), ("source", b"mine"), ("part", WEIGHTS)])
+def test_a_link_that_somebody_planted_is_never_followed(kind, data, mirror, target, tmp_path):
+    target.parent.mkdir()
+    (tmp_path / "precious").write_bytes(data)
+    getattr(Wanted(target, []), kind).symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError, match="cannot be written"):
+        brought(target, mirror.url())
+    assert (tmp_path / "precious").read_bytes() == data and not target.exists()
 
 
 @pytest.mark.parametrize(

@@ -90,18 +90,21 @@ def _transfer(url: str, wanted: Wanted, progress: Progress) -> str:
     tag = _tag(url, wanted)
     have = _size(wanted.part) if wanted.sha256 or tag else 0
     if have and have == wanted.size:
-        with wanted.part.open("rb") as file:
+        with _written(wanted), open(wanted.part, "rb", opener=_no_link) as file:
             return _right(_hash_of(file, have).hexdigest(), have, wanted, resumed=True)
     with asked(url, have, "" if wanted.sha256 else tag) as answer:
-        total = answer.total or wanted.size
+        total = wanted.size if answer.total is None else answer.total
+        if total is None:  # the end of the file and a broken transfer would look the same
+            raise Refused("does not say how large the file is")
         start = _checked_start(answer, total, wanted)
         with _written(wanted):
             if answer.offset == 0:
-                wanted.source.write_text(f"{url}\n{answer.tag}", encoding="utf-8")
-            with wanted.part.open("r+b" if answer.offset else "wb") as file:
+                with open(wanted.source, "w", encoding="utf-8", opener=_no_link) as source:
+                    source.write(f"{url}\n{answer.tag}")
+            with open(wanted.part, "r+b" if answer.offset else "wb", opener=_no_link) as file:
                 hasher = _hash_of(file, answer.offset)
-                got = _pour(start, answer, file, hasher, lambda here: progress(here, total))
-    if total is not None and got < total:
+                got = _pour(start, answer, file, hasher, total, progress)
+    if got < total:
         raise Dropped(f"{got:,} of {total:,} bytes came")
     return _right(hasher.hexdigest(), got, wanted, resumed=answer.offset > 0)
 
@@ -115,19 +118,19 @@ def _tag(url: str, wanted: Wanted) -> str:
     return tag if address == url and not tag.startswith("W/") else ""
 
 
-def _checked_start(answer: Answer, total: int | None, wanted: Wanted) -> bytes:
+def _checked_start(answer: Answer, total: int, wanted: Wanted) -> bytes:
     """The first bytes, before anything here is touched. Raises: Refused, Dropped, OutputError."""
     start = answer.read(START_BYTES)
     if not start and total:
         raise Dropped("nothing came")
     if answer.offset == 0:
         try:
-            recognize(start, total or 1 << 62, "what it sends")
+            recognize(start, total, "what it sends")
         except ModelError as error:
             raise Refused(f"has no weights: {error.message}") from error
     if wanted.size is not None and total != wanted.size:
         raise Refused(f"has another file: {total:,} bytes, not {wanted.size:,}")
-    missing, free = (total or 0) - answer.offset, shutil.disk_usage(wanted.target.parent).free
+    missing, free = total - answer.offset, shutil.disk_usage(wanted.target.parent).free
     if missing > free:
         raise OutputError(
             f"{wanted.target.name} needs {missing / 1e6:,.0f} MB more, and the disk has {free / 1e6:,.0f} MB left",
@@ -136,16 +139,19 @@ def _checked_start(answer: Answer, total: int | None, wanted: Wanted) -> bytes:
     return start
 
 
-def _pour(start: bytes, answer: Answer, file: BinaryIO, hasher: Any, here: Callable[[int], None]) -> int:
-    """Writes and hashes what comes, from the answer's offset on; returns how much of the file is here then."""
+def _pour(start: bytes, answer: Answer, file: BinaryIO, hasher: Any, total: int, progress: Progress) -> int:
+    """Writes and hashes what comes, from the answer's offset on; returns how much of the file is here then.
+
+    A mirror that sends more than the file has is not listened to for long.
+    """
     got, chunk = answer.offset, start
     file.truncate(got)
     file.seek(got)
-    while chunk:
+    while chunk and got <= total:
         file.write(chunk)
         hasher.update(chunk)
         got += len(chunk)
-        here(got)
+        progress(got, total)
         chunk = answer.read(CHUNK)
     return got
 
@@ -188,7 +194,8 @@ def _written(wanted: Wanted) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"{wanted.target} cannot be written: {error.strerror or error}", hint="what has come is kept"
+            f"{wanted.target} cannot be written: {error.strerror or error}",
+            hint="what has come is kept: once the folder can be written, say it again",
         ) from error
 
 
@@ -208,6 +215,11 @@ def _alone(wanted: Wanted) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Opens a file of a known name, but never what a link of that name points to: the folder may be shared."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _size(path: Path) -> int:

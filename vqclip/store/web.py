@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 TIMEOUT = 30.0
 NOT_SATISFIABLE = 416
+MOST_DIGITS = 18
 _PATIENT = frozenset({408, 425, 429, 500, 502, 503, 504, NOT_SATISFIABLE})
 
 
@@ -72,7 +73,7 @@ def _opened(request: urllib.request.Request) -> Any:
     try:
         return urllib.request.build_opener(_NoDowngrade).open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        said = f"answers {error.code} {error.reason}"
+        said = f"answers {error.code} {_line(error.reason)}"
         if error.code in _PATIENT:
             raise Dropped(said, useless=error.code == NOT_SATISFIABLE) from error
         raise Refused(said) from error
@@ -82,6 +83,8 @@ def _opened(request: urllib.request.Request) -> Any:
         raise Refused(f"cannot be reached: {getattr(error.reason, 'strerror', None) or error.reason}") from error
     except (http.client.HTTPException, OSError) as error:
         raise Dropped(_reason(error)) from error
+    except (ValueError, OverflowError) as error:
+        raise Refused("leads to an address that makes no sense") from error
 
 
 class _NoDowngrade(urllib.request.HTTPRedirectHandler):
@@ -99,12 +102,21 @@ def _understood(reply: Any, have: int) -> Answer:
         span, _, whole = reply.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if span.partition("-")[0] != str(have):
             raise Refused("answers with another part of the file than was asked for")
-        return Answer(reply, have, int(whole) if whole.isdigit() else None, tag)
+        return Answer(reply, have, _length(whole), tag)
     if reply.headers.get_content_type() == "text/html":
         raise Refused("answers with a web page instead of the file")
-    length = reply.headers.get("Content-Length", "")
-    return Answer(reply, 0, int(length) if length.isdigit() else None, tag)
+    return Answer(reply, 0, _length(reply.headers.get("Content-Length", "")), tag)
+
+
+def _length(text: str) -> int | None:
+    """The number of bytes that a header gives; None for anything that is no plain number."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else None
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return _line(error) or type(error).__name__
+
+
+def _line(said: object) -> str:
+    """The first line of what a stranger says, not too long."""
+    return next(iter(str(said).strip().splitlines()), "")[:200]
