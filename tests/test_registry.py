@@ -112,6 +112,33 @@ def test_a_file_of_ones_own_is_found_by_path_and_in_the_folder_by_name(home):
     assert locate(str(home / "mine.ckpt"), "vqgan") == home / "mine.ckpt"
 
 
+def test_a_plain_name_never_means_a_file_of_the_current_folder(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "planted").write_bytes(b"x")
+    (tmp_path / "planted.ckpt").write_bytes(b"x")
+    (tmp_path / "saved").mkdir()
+    for name in ("planted", "saved"):
+        with pytest.raises(ModelError, match=f"no model is called '{name}'") as caught:
+            locate(name, "vqgan")
+        assert caught.value.hint.endswith(f"write ./{name}")
+    assert locate("./planted", "vqgan").samefile("planted")
+    assert locate("planted.ckpt", "vqgan").samefile("planted.ckpt")
+
+
+@pytest.mark.parametrize("name", ["a" * 3000, "~nobody-of-this-name/x.ckpt", "nul\0byte", "nul\0byte.ckpt"])
+def test_a_name_that_cannot_be_a_files_is_no_bug(name, home):
+    with pytest.raises(ModelError, match=r"no model is called|there is no file"):
+        locate(name, "vqgan")
+
+
+def test_removing_a_model_takes_what_its_download_left_and_nothing_else(home):
+    own = ["mine.ckpt", "mine.ckpt.sha256", *(f".mine.ckpt.{kind}" for kind in ("part", "source", "lock"))]
+    for name in (*own, ".mine.ckpt.swp", "mine.yaml"):
+        (home / name).write_bytes(b"x")
+    folder.forget(home / "mine.ckpt")
+    assert {path.name for path in home.iterdir()} == {".mine.ckpt.swp", "mine.yaml"}
+
+
 def test_a_registered_file_is_held_to_its_published_size_and_checksum(home, monkeypatch):
     path = home / "imagenet-f16-16384.ckpt"
     path.write_bytes(b"some bytes")
@@ -202,6 +229,13 @@ def test_a_list_of_the_users_own_is_laid_beside_the_shipped_one(own_list_of):
     assert find("coco").name == "coco-f16-8192"
 
 
+def test_a_model_without_any_address_asks_for_the_file(own_list_of, home):
+    own_list_of(b"[models.mine]\nstride = 16\n")
+    with pytest.raises(ModelError, match="mine is not here") as caught:
+        locate("mine", "vqgan")
+    assert "None" not in caught.value.hint and caught.value.hint.endswith("vqclip models add FILE --name mine")
+
+
 def test_a_list_of_the_users_own_cannot_take_a_shipped_name(own_list_of):
     own_list_of(OWN.replace(b"my-own", b"coco"))
     with pytest.raises(UsageError, match="the name 'coco' is taken"):
@@ -217,6 +251,7 @@ def test_a_list_of_the_users_own_cannot_take_a_shipped_name(own_list_of):
         (b"00000", b"xyz", "models.mine.sha256: String should match", "models info"),
         (b'sha256 = "%s"\n' % (b"0" * 64), b"", "an http:// mirror needs a sha256", "models info"),
         (b'suffix = ".ckpt"', b'suffix = ".exe"', "suffix must be one of .safetensors", "models info"),
+        (OWN, b'[models.mine]\nsuffix = "/../x"\n', "suffix must be one of .safetensors", "models info"),
         (b"http://localhost", b"file:///etc", "models.mine.mirrors.0: String should match", "models info"),
         (b"[models.mine]", b'[models."../mine"]', r"models.../mine", "models info"),
         (b"learning_rate", b"learning_rat", "learning_rat", "did you mean 'learning_rate'?"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -23,13 +22,15 @@ from vqclip.store.starter import starter_path
 # A file that changed this recently may change again within the same tick of the clock, unseen.
 _SETTLED_NS = 2_000_000_000
 MOST_HEADER_BYTES = 4 * 2**20
+# What a download keeps beside its file, hidden; see `download`.
+_LEFT = ("part", "source", "lock")
 
 
 def model_folder() -> Path:
     """The folder of the user's models: `folder` in their own list, or the platform's data folder for vqclip."""
     chosen = own_list().folder
     if chosen is not None:
-        return Path(chosen).expanduser()
+        return Path(os.path.expanduser(chosen))
     return Path(platformdirs.user_data_dir("vqclip", appauthor=False)) / "models"
 
 
@@ -52,7 +53,7 @@ def own_defaults(name: str) -> dict[str, Any]:
 
     The file may come from anyone, so it may only choose among the models that come with the package: {"clip": [...]}.
     """
-    path = Path(name).expanduser() if is_path(name) else in_folder(name)
+    path = os.path.expanduser(name) if is_path(name) else in_folder(name)
     try:
         with open(path or "", "rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -66,9 +67,10 @@ def own_defaults(name: str) -> dict[str, Any]:
 def locate(name_or_path: str | Path, kind: str) -> Path:
     """The weight file of a model: "starter", a registered name, a path, or the name of a file in the model folder.
 
-    Of a folder that diffusers or transformers saved, it is the file with the VQGAN. A file in the model folder is held
-    to its published or recorded checksum, whatever its suffix. Raises: ModelError saying what is missing and how to get
-    it, or that the file is not the one it should be.
+    A path has a folder in it or ends like a weight file; a plain name never means a file of the current folder, because
+    a recipe may hold one. Of a folder that diffusers or transformers saved, it is the file with the VQGAN. A file in
+    the model folder is held to its published or recorded checksum, whatever its suffix. Raises: ModelError saying what
+    is missing and how to get it, or that the file is not the one it should be.
     """
     name = os.fspath(name_or_path)
     if name == "starter":
@@ -76,21 +78,21 @@ def locate(name_or_path: str | Path, kind: str) -> Path:
     model = find(name)
     if model.registered:
         return _registered(model)
-    path = Path(name).expanduser()
-    if isinstance(name_or_path, Path) or is_path(name) or path.is_file():
-        if not path.exists():
+    path = Path(os.path.expanduser(name))
+    if isinstance(name_or_path, Path) or is_path(name):
+        if not os.path.exists(path):
             raise ModelError(f"there is no file {name}")
         return weight_file(path) if path.is_dir() else path
     found = in_folder(name)
     if found is None:
-        raise unknown(name)
+        raise _not_a_path(name) if os.path.exists(path) else unknown(name)
     return check(found)
 
 
 def in_folder(name: str) -> Path | None:
     """The file in the model folder that is called `name` and ends like a weight file, if there is one."""
     candidates = (model_folder() / f"{name}{suffix}" for suffix in WEIGHT_SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)
 
 
 def at_hand() -> list[Model]:
@@ -142,9 +144,9 @@ def record(path: Path, sha256: str) -> None:
 
 
 def forget(path: Path) -> None:
-    """Removes a file of the model folder, its record, and what a download left. Raises: OutputError."""
+    """Removes a weight file, its record, and what a download of it left. Raises: OutputError."""
     try:
-        for leftover in (path, _record_of(path), *path.parent.glob(f".{glob.escape(path.name)}.*")):
+        for leftover in (path, _record_of(path), *(path.with_name(f".{path.name}.{kind}") for kind in _LEFT)):
             leftover.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path} cannot be removed: {error.strerror or error}") from error
@@ -158,6 +160,10 @@ def _sha256(path: str, stamp: tuple[int, ...]) -> str:
 
 def _record_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def _not_a_path(name: str) -> ModelError:
+    return ModelError(f"no model is called {name!r}", hint=f"for the file or folder of that name here, write ./{name}")
 
 
 def _anew(path: Path, model: Model | None) -> str:
@@ -187,4 +193,5 @@ def how_to_get(model: Model) -> str:
     """The exact command that brings a registered model here, or what to do by hand."""
     if model.mirrors:
         return f"vqclip models get {model.name} ({model.download})"
-    return f"no program can fetch it: open {model.page} in a browser, then: vqclip models add FILE --name {model.name}"
+    page = f"open {model.page} in a browser, then" if model.page else "its list gives no address; if you have the file"
+    return f"no program can fetch it: {page}: vqclip models add FILE --name {model.name}"

@@ -37,9 +37,10 @@ def weight_file(folder: Path) -> Path:
 def _shard(index: Path) -> Path | None:
     """The file of a split model that an index says the VQGAN is in, if the index can be read and it is there."""
     try:
-        listed: Any = json.loads(index.read_bytes()[: _MOST_INDEX_BYTES + 1])["weight_map"]
+        with index.open("rb") as file:
+            listed: Any = json.loads(file.read(_MOST_INDEX_BYTES))["weight_map"]
         named = {listed[name] for name in listed if name.endswith(_SIGN)}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if len(named) != 1 or not isinstance(name := named.pop(), str) or Path(name).name != name:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from functools import cache
@@ -54,7 +55,7 @@ class Entry(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_fetched(self) -> Self:
-        if self.mirrors and self.suffix not in WEIGHT_SUFFIXES:
+        if (self.mirrors or self.suffix) and self.suffix not in WEIGHT_SUFFIXES:
             raise ValueError(f"suffix must be one of {', '.join(WEIGHT_SUFFIXES)}")
         if self.sha256 is None and any(mirror.startswith("http://") for mirror in self.mirrors):
             raise ValueError("an http:// mirror needs a sha256, or must be https://")
@@ -102,7 +103,7 @@ def check_list(data: bytes, source: str) -> OwnList:
         raise UsageError(f"{source}: not a TOML file: {clean(str(error))[:200]}") from error
     for name, entry in found.models.items():
         _check_defaults(name, entry, source)
-    if found.folder is not None and not Path(found.folder).expanduser().is_absolute():
+    if found.folder is not None and not os.path.isabs(os.path.expanduser(found.folder)):
         raise UsageError(f"{source}: folder = {found.folder!r} is not a whole path", hint="begin it with / or ~/")
     return found
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from vqclip.errors import ModelError, UsageError
+from vqclip.errors import ModelError, OutputError, UsageError
 from vqclip.store.containers import sniff
 from vqclip.store.download import Progress, Wanted, fetch
 from vqclip.store.folder import (
@@ -56,7 +56,7 @@ def add(file: Path, name: str | None, note: Note) -> Path:
     """Copies a weight file into the model folder, under the name it is known by or a given one, and records it.
 
     A file with the published checksum of a registered model becomes that model. Raises: ModelError if it is no weight
-    file, or claims to be a model that it is not; UsageError for an impossible or taken name.
+    file, or claims to be a model that it is not; UsageError for an impossible or taken name; OutputError.
     """
     sniff(file)
     sha256 = digest(file)
@@ -75,7 +75,13 @@ def add(file: Path, name: str | None, note: Note) -> Path:
             f"there is a model {model.name} already: {taken}",
             hint=f"choose another with --name, or remove it: vqclip models rm {model.name}",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the model folder {target.parent} cannot be made: {error.strerror or error}",
+            hint="another can be named: see docs/guides/models.md",
+        ) from error
     if not target.exists():
         published(target, lambda part: shutil.copyfile(file, part))
     record(target, sha256)
@@ -105,7 +111,7 @@ def stored() -> list[Path]:
 
 
 def files_of(name: str) -> list[Path]:
-    """The weight files of a model in the model folder: the published one, a converted one, or both.
+    """The weight files of a model in the model folder, published or converted; the one that paints comes first.
 
     Raises: ModelError if there is none.
     """
@@ -113,6 +119,7 @@ def files_of(name: str) -> list[Path]:
         raise ModelError("the starter is part of vqclip, not of the model folder")
     model = find(name)
     found = [path for path in stored() if path.stem == model.name]
+    found.sort(key=lambda path: WEIGHT_SUFFIXES.index(path.suffix))
     if not found:
         raise (
             ModelError(f"the model {model.name} is not here", hint=how_to_get(model))
