@@ -340,6 +340,12 @@ def test_a_config_header_is_checked_value_by_value():
         {"multipliers": [0]},
         {"codes": -1},
         {"quantizer": "magic"},
+        {"quantizer": "sign", "embedding_channels": 4096},
+        {"quantizer": "sign", "embedding_channels": 5, "codes": 31},
+        {"quantizer": "residual"},
+        {"quantizer": "residual", "scales": [1, 0]},
+        {"quantizer": "gumbel", "latent_channels": 4},
+        {"quant_kernel": 0, "latent_channels": 4},
     ):
         with pytest.raises(ModelError):
             checked_config(wrong, "x")

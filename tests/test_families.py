@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 from test_goldens_vqgans import FAMILIES, golden
 
@@ -16,6 +17,7 @@ from vqclip.errors import ModelError
 from vqclip.store.checkpoint import read_weights
 from vqclip.store.families import recognize
 from vqclip.store.lookalikes import looks_like
+from vqclip.store.var import read_var
 from vqclip.store.vqgans import load_vqgan, save_vqgan
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -64,9 +66,16 @@ def test_of_a_split_model_the_file_with_the_vqgan_is_read(tmp_path):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": places}))
     assert load_vqgan(tmp_path).config.quantizer == "unit"
-    index.write_text(json.dumps({"weight_map": dict.fromkeys(mine, "../outside.safetensors")}))
-    with pytest.raises(ModelError, match="holds no weights under a name"):
-        load_vqgan(tmp_path)
+    for hostile in (dict.fromkeys(mine, "../outside.safetensors"), [1], dict.fromkeys(mine, 1), "x", None):
+        index.write_text(json.dumps({"weight_map": hostile}))
+        with pytest.raises(ModelError, match="holds no weights under a name"):
+            load_vqgan(tmp_path)
+
+
+def test_a_config_of_var_that_is_none_is_no_bug():
+    for document in ({"params": [1]}, {"params": {"v_patch_nums": [0]}}, {"v_patch_nums": []}, {"params": None}):
+        with pytest.raises(ModelError):
+            read_var({}, document, "x")
 
 
 def test_the_original_janus_is_a_llamagen_inside_a_larger_model(tmp_path):
@@ -88,6 +97,10 @@ def test_running_averages_are_preferred_and_tell_an_ibq_unless_its_yaml_says_oth
     assert load_vqgan(path).config.quantizer == "l2"
     text = (tmp_path / "ibq.yaml").read_text().replace("taming.models.vqgan.VQModel", "src.IBQ.models.ibqgan.IBQ")
     (tmp_path / "ibq.yaml").write_text(text)
+    assert load_vqgan(path).config.quantizer == "inner"
+    model = yaml.safe_load(text)["model"]
+    published = {"seed_everything": True, "model": {"class_path": model["target"], "init_args": model["params"]}}
+    (tmp_path / "ibq.yaml").write_text(yaml.safe_dump(published))
     assert load_vqgan(path).config.quantizer == "inner"
 
 

@@ -45,8 +45,7 @@ def write(path: Path, weights: dict, container: str) -> None:
 
 @st.composite
 def shapes(draw: st.DrawFn, writer) -> VQGANConfig:
-    least = 2 if writer is layouts.as_janus else 1  # with a single level there is nothing that tells its direction
-    levels = draw(st.integers(least, 3))
+    levels = draw(st.integers(1, 3))
     places = st.lists(st.integers(0, levels - 1), unique=True).map(lambda chosen: tuple(sorted(chosen)))
     config = VQGANConfig(
         channels=draw(st.sampled_from([8, 32])),
@@ -90,6 +89,38 @@ def test_whatever_its_shape_type_and_container_a_file_gives_the_model_that_was_w
         assert torch.equal(loaded.quantize(latent)[1], codes)
         assert off(loaded.decode(quantized), model.decode(quantized)) <= FORWARD
         assert off(loaded.encode(image), model.encode(image)) <= FORWARD
+
+
+SMALL = VQGANConfig(
+    channels=16, multipliers=(1, 2), blocks=1, attention_levels=(), latent_channels=4, embedding_channels=4, codes=16
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (
+            replace(SMALL, variant="movq", attention_levels=(1,)),
+            "decoder.mid.block_1.norm1.norm_layer.weight decoder.mid.attn_1.norm.conv_y.weight "
+            "decoder.up.1.attn.1.norm.conv_b.bias decoder.up.0.block.0.nin_shortcut.weight "
+            "decoder.norm_out.conv_y.weight encoder.down.1.attn.0.norm.weight",
+        ),
+        (SMALL, "decoder.mid.attn_1.q.weight encoder.mid.attn_1.norm.bias quantize.embedding.weight"),
+    ],
+    ids=["MOVQ", "Chameleon"],
+)
+def test_a_checkpoint_in_its_authors_own_names_is_read_without_a_config(config, names, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = VQGAN(config).eval()
+    weights = model.state_dict()
+    assert set(names.split()) <= weights.keys()
+    write(tmp_path / "last.ckpt", layouts.as_taming(weights), "lightning")
+    loaded = load_vqgan(tmp_path / "last.ckpt")
+    assert loaded.config == config
+    latent = torch.randn(1, 4, 3, 5, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        assert off(loaded.decode(latent), model.decode(latent)) <= FORWARD
 
 
 def test_a_flax_file_holds_the_arrays_that_flax_wrote():

@@ -11,6 +11,7 @@ import yaml
 from vqclip.errors import ModelError, OutputError
 from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import read_weights
+from vqclip.store.convert import convert
 from vqclip.store.documents import read_yaml
 from vqclip.store.taming import config_from_yaml
 from vqclip.store.vqgans import export_taming, load_vqgan, save_vqgan
@@ -24,6 +25,19 @@ def test_a_yaml_beside_the_checkpoint_is_found_and_must_fit(name, tmp_path):
     shutil.copy(GOLDENS / "taming_gumbel" / "model.yaml", tmp_path / name)
     with pytest.raises(ModelError, match="do not belong together"):
         load_vqgan(tmp_path / "last.ckpt")
+
+
+def test_in_the_model_folder_a_config_belongs_only_to_the_file_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("vqclip.store.vqgans.model_folder", lambda: tmp_path / "." / "models" / ".." / "models")
+    (tmp_path / "models").mkdir()
+    path = tmp_path / "models" / "flowers.ckpt"
+    shutil.copy(GOLDENS / "taming_vqgan" / "last.ckpt", path)
+    for name in ("model.yaml", "config.yaml", "project.yaml"):
+        shutil.copy(GOLDENS / "taming_gumbel" / "model.yaml", path.with_name(name))
+    assert load_vqgan(path).config.quantizer == "l2"
+    shutil.copy(GOLDENS / "taming_gumbel" / "model.yaml", path.with_suffix(".yaml"))
+    with pytest.raises(ModelError, match="do not belong together"):
+        load_vqgan(path)
 
 
 def test_the_encoder_can_stay_on_the_disk(tmp_path):
@@ -43,6 +57,15 @@ def test_half_precision_halves_the_file_and_computes_in_half(tmp_path):
     assert loaded.dtype is torch.bfloat16
     assert loaded.codebook.dtype is torch.float32
     assert torch.allclose(loaded.codebook, model.codebook, atol=1e-3)
+
+
+def test_numbers_too_large_for_half_precision_are_not_written_and_the_original_stays(tmp_path):
+    model = load_vqgan(GOLDENS / "taming_vqgan" / "last.ckpt")
+    model.decoder.conv_in.weight[0, 0, 0, 0] = 1e6
+    full = save_vqgan(model, tmp_path / "full.safetensors")
+    with pytest.raises(ModelError, match=r"decoder.conv_in.weight holds numbers too large for 16 bits") as caught:
+        convert(str(full), tmp_path / "half.safetensors", half=True, replace=True)
+    assert "--half" in caught.value.hint and {path.name for path in tmp_path.iterdir()} == {full.name}
 
 
 @pytest.mark.parametrize("kind", ["l2", "gumbel", "unit"])

@@ -26,16 +26,22 @@ Reader = Callable[[Mapping[str, Tensor], Mapping[str, Any] | None, str], tuple[A
 
 @dataclass(frozen=True)
 class Family:
-    """A family: the weights that together only its files have, its reader, and what kind of config it may bring."""
+    """A family: the weights that together only its files have, its reader, and what kind of config it may bring.
+
+    within is the place in a larger model where alone these signs tell the family; "" for anywhere.
+    """
 
     name: str
     signs: frozenset[str]
     read: Reader
     document: Literal["yaml", "json", "none"] = "none"
+    within: str = ""
 
 
-def _family(name: str, signs: str, read: Reader, document: Literal["yaml", "json", "none"] = "none") -> Family:
-    return Family(name, frozenset(signs.split()), read, document)
+def _family(
+    name: str, signs: str, read: Reader, document: Literal["yaml", "json", "none"] = "none", within: str = ""
+) -> Family:
+    return Family(name, frozenset(signs.split()), read, document, within)
 
 
 _TABLE = "quantize.embedding.weight"
@@ -50,6 +56,7 @@ FAMILIES = (
     _family("LlamaGen", f"decoder.conv_blocks.0.res.0.conv1.weight {_TABLE}", read_llamagen),
     _family("MaskGIT", f"decoder.mid.0.conv1.weight {_BLOCK} {_TABLE}", read_maskgit),
     _family("Janus", f"decoder.up.0.upsample.conv.weight {_BLOCK} {_TABLE}", read_janus),
+    _family("Janus", f"{_BLOCK} {_TABLE}", read_janus, within="model.vqmodel."),
     _family("taming", f"{_BLOCK} quantize.embed.weight", read_taming, "yaml"),
     _family("taming", f"{_BLOCK} {_TABLE}", read_taming, "yaml"),
 )
@@ -78,6 +85,6 @@ def recognize(tensors: Mapping[str, Tensor], label: str) -> tuple[Family, dict[s
     for prefix in _PREFIXES:
         plain = strip_prefix(tensors, prefix)
         for family in FAMILIES:
-            if family.signs <= plain.keys():
+            if family.signs <= plain.keys() and family.within in ("", prefix):
                 return family, averaged(plain)
     raise ModelError(f"{label} is no VQGAN of a known family: it looks like {looks_like(tensors)}")

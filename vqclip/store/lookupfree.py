@@ -11,9 +11,8 @@ from torch import Tensor
 from vqclip.configs import VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.store.keymaps import kept_parts, padded, renamed, with_biases
-from vqclip.store.shapes import infer_config, shape_of
+from vqclip.store.shapes import MOST_BITS, infer_config, shape_of
 
-MOST_BITS = 20
 _POWERS = "quantize.powers"
 _MAGVIT = (
     (r"\.mid_block\.(\d+)\.", r".mid_\1."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from torch import Tensor
 
@@ -15,6 +15,8 @@ from vqclip.store.documents import LARGEST_MULTIPLIER, MOST_LEVELS, shown, whole
 
 MOST_BLOCKS = 17
 MOST_SCALES = 32
+MOST_BITS = 20
+AnyConfig = TypeVar("AnyConfig", VQGANConfig, ViTVQGANConfig)
 _Check = Callable[[Any, str, str], Any]
 
 
@@ -24,12 +26,12 @@ def checked_config(values: Mapping[str, Any], label: str) -> VQGANConfig:
     lists = (config.encoder_multipliers, config.encoder_blocks, config.decoder_blocks)
     if any(one is not None and len(one) != len(config.multipliers) for one in lists):
         raise ModelError(f"{label}: its lists of levels differ in length")
-    return config
+    return _fitting(config, label)
 
 
 def checked_vit_config(values: Mapping[str, Any], label: str) -> ViTVQGANConfig:
     """A ViTVQGANConfig from values that nobody has checked. Raises: ModelError naming the first one that is wrong."""
-    return ViTVQGANConfig(**_checked(values, _TOKENS, label))
+    return _fitting(ViTVQGANConfig(**_checked(values, _TOKENS, label)), label)
 
 
 def infer_config(weights: Mapping[str, Tensor], label: str, **facts: Any) -> VQGANConfig:
@@ -84,6 +86,20 @@ def shape_of(weights: Mapping[str, Tensor], name: str, label: str, sides: int) -
     if len(shape) != sides or 0 in shape:
         raise ModelError(f"{label}: {name} has the shape {shape}")
     return shape
+
+
+def _fitting(config: AnyConfig, label: str) -> AnyConfig:
+    """Lets through only a codebook that can be built and fits between the halves. Raises: ModelError."""
+    kind, channels = config.quantizer, config.embedding_channels
+    if kind == "sign" and config.codes != 2 ** min(channels, MOST_BITS):
+        raise ModelError(f"{label}: its {channels} channels of signs are not {config.codes:,} codes")
+    if kind == "residual" and (not config.scales or 0 in config.scales):
+        raise ModelError(f"{label}: its scales are {shown(config.scales)}, not numbers from 1 on")
+    if kind == "gumbel" and channels != config.encoded_channels:
+        raise ModelError(f"{label}: its projection cannot read {channels} channels")
+    if not config.quant_kernel and {config.encoded_channels, config.decoded_channels} != {channels}:
+        raise ModelError(f"{label}: its codes of {channels} channels do not fit between its halves")
+    return config
 
 
 def _levels(weights: Mapping[str, Tensor], half: str, label: str) -> dict[str, list[int]]:

@@ -45,15 +45,12 @@ def read_taming(
 
 
 def config_from_yaml(document: Mapping[str, Any], label: str) -> VQGANConfig:
-    """The shape of a VQGAN from a taming yaml; of a Net2Net yaml its first stage. No class it names is ever imported.
-
-    Raises: ModelError naming what is missing or out of range.
+    """The shape of a VQGAN from a taming yaml, or one of Lightning's command line, as IBQ has; of a Net2Net yaml its
+    first stage. No class it names is ever imported. Raises: ModelError naming what is missing or out of range.
     """
-    model = document.get("model", document)
-    params = model.get("params") if isinstance(model, dict) else None
+    target, params = _described(document.get("model", document))
     if isinstance(params, dict) and isinstance(params.get("first_stage_config"), dict):
-        model = params["first_stage_config"]
-        params = model.get("params")
+        target, params = _described(params["first_stage_config"])
     shape = params.get("ddconfig") if isinstance(params, dict) else None
     if not isinstance(shape, dict):
         raise ModelError(f"{label} does not describe a VQGAN: it has no model.params.ddconfig")
@@ -71,7 +68,7 @@ def config_from_yaml(document: Mapping[str, Any], label: str) -> VQGANConfig:
         "latent_channels": shape.get("z_channels"),
         "embedding_channels": params.get("embed_dim"),
         "codes": params.get("n_embed"),
-        "quantizer": _kind(str(model.get("target", ""))),
+        "quantizer": _kind(target),
         "in_channels": shape.get("in_channels", 3),
         "out_channels": shape.get("out_ch", 3),
     }
@@ -127,6 +124,13 @@ def _yaml_of(config: VQGANConfig) -> dict[str, Any]:
         }
     target = "GumbelVQ" if config.quantizer == "gumbel" else "VQModel"
     return {"model": {"base_learning_rate": 4.5e-6, "target": f"taming.models.vqgan.{target}", "params": params}}
+
+
+def _described(part: Any) -> tuple[str, Any]:
+    """The name of a class and what it is made with, in the words of taming's yaml or of Lightning's."""
+    if not isinstance(part, dict):
+        return "", None
+    return str(part.get("target", part.get("class_path", ""))), part.get("params", part.get("init_args"))
 
 
 def _kind(target: str) -> str:

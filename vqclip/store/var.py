@@ -31,7 +31,8 @@ def read_var(
     identity and half a convolution, which is one convolution. Raises: ModelError if the file was made for another
     number of scales.
     """
-    params = (document or {}).get("params", document or {})
+    document = document or {}
+    params = document["params"] if isinstance(document.get("params"), dict) else document
     scales = wholes(params.get("v_patch_nums", SCALES), "v_patch_nums", 4096, label, most=MOST_SCALES)
     if _HITS in tensors and len(tensors[_HITS]) != len(scales):
         raise ModelError(

@@ -16,7 +16,7 @@ from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import read_header, read_weights, require_finite, sniff, some, write_own
 from vqclip.store.documents import read_document
 from vqclip.store.families import recognize
-from vqclip.store.folder import digest, locate
+from vqclip.store.folder import digest, locate, model_folder
 from vqclip.store.pages import give_back
 from vqclip.store.shapes import checked_config, checked_vit_config
 from vqclip.store.taming import export_taming
@@ -41,7 +41,8 @@ def load_vqgan(
     """Loads a VQGAN, frozen and ready to paint: a registered name, one of our own files, or a foreign checkpoint.
 
     Which family a file belongs to is told from the file. config is the yaml or json that came with it; one beside it
-    (of the same name, or model.yaml, config.yaml, config.json) is found by itself, and hardly any family needs it.
+    (of the same name, or outside the model folder model.yaml, config.yaml, config.json) is found by itself, and hardly
+    any family needs it.
     encoder=False leaves the encoder on the disk. Its weights compute in `dtype`; latents and pictures stay float32.
     Raises: ModelError saying what is wrong with the file, or where to get it.
     """
@@ -98,7 +99,7 @@ def save_vqgan(
 ) -> Path:
     """Writes a model as safetensors with its config and the recipe it was made by; half precision halves the file.
 
-    Raises: OutputError if it cannot be written.
+    Raises: ModelError if a number is too large for half precision; OutputError if it cannot be written.
     """
     header = {"format": FORMAT, "schema": SCHEMA, "config": asdict(model.config), "recipe": dict(recipe or {})}
     if isinstance(model.config, ViTVQGANConfig):
@@ -107,6 +108,9 @@ def save_vqgan(
         name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
         for name, tensor in model.state_dict().items()
     }
+    large = dtype is torch.float16 and [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if large:
+        raise ModelError(f"{some(large)} holds numbers too large for 16 bits", hint="leave --half out")
     return write_own(path, tensors, header)
 
 
@@ -146,8 +150,13 @@ def _own_config(header: Mapping[str, Any], label: str) -> AnyVQGANConfig:
 
 
 def _beside(path: Path, kind: str) -> Path | None:
-    """The config next to a weight file, of the kind that its family brings."""
+    """The config next to a weight file, of the kind that its family brings.
+
+    In the model folder, where the weights of many models lie together, only one of the same name can be meant.
+    """
     names = {"yaml": _YAML_NAMES, "json": ("config.json",)}.get(kind, ())
     suffixes = {"yaml": (".yaml", ".yml"), "json": (".json",)}.get(kind, ())
-    found = [*(path.with_suffix(suffix) for suffix in suffixes), *(path.parent / name for name in names)]
+    found = [path.with_suffix(suffix) for suffix in suffixes]
+    if path.resolve().parent != model_folder().resolve():
+        found += [path.parent / name for name in names]
     return next((one for one in found if one.is_file()), None)
