@@ -89,8 +89,8 @@ def test_get_says_size_and_license_first_tries_the_next_mirror_and_publishes(vqc
     ran = vqclip("models", "get", "mine")
     assert ran.code == 0 and ran.out == f"{home / 'mine.safetensors'}\n"
     said = ran.err.splitlines()
-    assert said[0].startswith("note: mine: size not documented; license: MIT")
-    assert "not for commercial use" in said[1] and "answers 404" in said[2]
+    assert said[0] == "note: mine: size not documented; license: MIT; not for commercial use"
+    assert "answers 404" in said[1]
     assert (home / "mine.safetensors").read_bytes() == WEIGHTS
     assert mirror.sent <= 1.05 * len(WEIGHTS)
     asked = len(mirror.asked)
@@ -205,6 +205,19 @@ def test_a_file_is_known_by_its_checksum_and_no_other_takes_its_name(vqclip, hom
 def test_what_is_no_weight_file_is_not_added(name, said, vqclip, home):
     ran = vqclip("models", "add", str(TAMING.parents[2] / "formats" / name))
     assert ran.code == 4 and said in ran.err and not home.exists()
+
+
+def test_a_model_folder_that_cannot_be_made_is_an_output_error(vqclip, home):
+    home.write_bytes(b"a file")
+    ran = vqclip("models", "add", str(TAMING), "--name", "flowers")
+    assert ran.code == 6 and "the model folder" in ran.err and "cannot be made" in ran.err
+
+
+def test_the_path_of_a_model_is_the_file_that_paints(vqclip, home):
+    home.mkdir()
+    for suffix in (".pth", ".bin", ".ckpt"):
+        shutil.copy(TAMING, home / f"flowers{suffix}")
+    assert vqclip("models", "path", "flowers").out == f"{folder.locate('flowers', 'vqgan')}\n"
 
 
 def test_verify_records_what_was_put_there_by_hand(vqclip, home):

@@ -16,8 +16,9 @@ from vqclip.models.interfaces import Perceptor
 from vqclip.store import openclip, torchscript, torchvision
 from vqclip.store.checkpoint import read_weights
 from vqclip.store.clipfile import ELSE, VOCABULARY, read_clip, write_clip
-from vqclip.store.folder import digest
-from vqclip.store.openclip import build_clip, load_clip, make_tokenizer, torchvision_health
+from vqclip.store.folder import digest, record
+from vqclip.store.openclip import build_clip, fetch_notice, load_clip, make_tokenizer, torchvision_health
+from vqclip.store.ownlist import OwnList
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 CONFIG = {
@@ -261,6 +262,29 @@ def test_offline_a_model_that_is_not_at_hand_is_said_so_without_a_single_connect
         load_clip(name, offline=True)
     assert caught.value.exit_code == 4 and f"{name}=PATH" in caught.value.hint
     assert f"vqclip models get {name};" in caught.value.hint
+
+
+def test_what_will_be_fetched_is_told_with_size_and_license(file, monkeypatch):
+    monkeypatch.setattr(openclip, "_cached", lambda training: None)
+    assert fetch_notice("ViT-B/32") == "ViT-B-32/openai: about 604 MB; license: MIT"
+    assert fetch_notice("RN50/cc12m") == "RN50/cc12m: size not documented; license: not stated"
+    for here in ("starter", str(file), f"ViT-B-32/openai={file}"):
+        assert fetch_notice(here) is None
+    with pytest.raises(ModelError, match="no CLIP is called"):
+        fetch_notice("ViT-B-33/openai")
+    monkeypatch.setattr(openclip, "_cached", lambda training: file)
+    assert fetch_notice("ViT-B/32") is None
+
+
+def test_a_clip_of_the_model_folder_is_held_to_its_record(file, monkeypatch, tmp_path):
+    monkeypatch.setattr("vqclip.store.folder.own_list", lambda: OwnList(folder=str(tmp_path)))
+    path = tmp_path / "eyes.safetensors"
+    path.write_bytes(file.read_bytes())
+    record(path, digest(path))
+    assert load_clip("eyes").name == "eyes" and fetch_notice("eyes") is None
+    record(path, "0" * 64)
+    with pytest.raises(ModelError, match="not the recorded file"):
+        load_clip("eyes")
 
 
 def test_a_failed_download_is_said_in_one_line(monkeypatch, tmp_path):

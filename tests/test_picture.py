@@ -59,6 +59,21 @@ def test_a_picture_is_painted_and_carries_its_recipe(tiny_models, tmp_path) -> N
     assert str(tmp_path) not in str(recipe) and str(tiny_models.vqgan.parent) not in str(recipe)
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_clip_that_has_to_be_fetched_is_told_with_size_and_license_before(offline, tiny_models, monkeypatch) -> None:
+    said, note = notes_of()
+
+    def fetch(name: str, *_: object) -> None:
+        raise ModelError("the fetching begins", hint=" / ".join(said))
+
+    monkeypatch.setattr("vqclip.store.openclip._cached", lambda training: None)
+    monkeypatch.setattr("vqclip.runs.parts._clip", fetch)
+    settings = resolved(tiny_models, clip=("ViT-B/32:0.5",))
+    with pytest.raises(ModelError, match="begins") as caught:
+        build_parts(settings, device=CPU, offline=offline, note=note)
+    assert caught.value.hint == ("" if offline else "ViT-B-32/openai: about 604 MB; license: MIT")
+
+
 def test_the_same_seed_paints_the_same_picture_and_another_seed_another(tiny_models, tmp_path) -> None:
     _, note = notes_of()
     paths = [

@@ -18,6 +18,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"known: {', '.join(names)}" if names and len(names) <= 40 else None
 
 
+def before_download(name: str, size: str, license: str, *, noncommercial: bool) -> str:
+    """What is said before a model is fetched: its size in words, and its license."""
+    only = "; not for commercial use" if noncommercial else ""
+    return f"{name}: {size}; license: {license or 'not stated'}{only}"
+
+
 def clean(text: str) -> str:
     """Text that cannot steer a terminal: control, escape and direction characters become visible escapes."""
     return "".join(c if c == "\n" or unicodedata.category(c) not in _UNSAFE else _visible(c) for c in text)

@@ -12,11 +12,11 @@ import typer
 from vqclip.cli import model_facts, say
 from vqclip.cli.network import is_offline
 from vqclip.errors import ModelError, UsageError
+from vqclip.words import before_download
 
 if TYPE_CHECKING:
     from vqclip.store.clips import Clip
     from vqclip.store.download import Progress
-    from vqclip.store.registry import Model
 
 Names = Annotated[list[str], typer.Argument(help="Names from `vqclip models list`.", metavar="NAME...")]
 Some = Annotated[list[str] | None, typer.Argument(help="Names; all that are here if none is given.", metavar="NAME...")]
@@ -86,9 +86,7 @@ def get(
         if known is not None:
             say.result(_get_clip(known, is_offline(offline)))
         elif "/" in clip_name(name):
-            from vqclip.store.openclip import fetch_other_clip
-
-            say.result(fetch_other_clip(clip_name(name), offline=is_offline(offline)))
+            say.result(_get_other_clip(clip_name(name), is_offline(offline)))
         else:
             say.result(_get_vqgan(name, is_offline(offline)))
     return 0
@@ -152,7 +150,7 @@ def path(name: Annotated[str | None, typer.Argument(help="A name.", metavar="NAM
     from vqclip.store.folder import model_folder
     from vqclip.store.stock import files_of
 
-    say.result(model_folder() if name is None else files_of(name)[-1])
+    say.result(model_folder() if name is None else files_of(name)[0])
     return 0
 
 
@@ -175,23 +173,25 @@ def _get_vqgan(name: str, offline: bool) -> Path:
 
     model = find(name)
     if model.mirrors and not offline and in_folder(model.name) is None:
-        _announce(model, model.download)
+        say.note(before_download(model.name, model.download, model.license, noncommercial=model.noncommercial))
     with _bar(model.name) as progress:
         return get_model(name, offline=offline, note=say.note, progress=progress)
 
 
 def _get_clip(clip: Clip, offline: bool) -> Path:
-    from vqclip.store.clips import fetch_clip, in_cache
+    from vqclip.store.clips import download_notice, fetch_clip, in_cache
 
     if not offline and in_cache(clip) is None:
-        _announce(clip, clip.download)
+        say.note(download_notice(clip.name))
     return fetch_clip(clip, offline=offline)
 
 
-def _announce(model: Model | Clip, size: str) -> None:
-    say.note(f"{model.name}: {size}; license: {model.license or 'not stated'}")
-    if model.noncommercial:
-        say.note(f"{model.name} is not for commercial use")
+def _get_other_clip(name: str, offline: bool) -> Path:
+    from vqclip.store.openclip import fetch_notice, fetch_other_clip
+
+    if not offline and (said := fetch_notice(name)):
+        say.note(said)
+    return fetch_other_clip(name, offline=offline)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from vqclip.runs.plan import round_size
 from vqclip.runs.recipe import plain_name
 from vqclip.settings import Settings
 from vqclip.store.folder import digest, locate
-from vqclip.store.openclip import load_clip
+from vqclip.store.openclip import fetch_notice, load_clip
 from vqclip.store.perceptor import ClipPerceptor
 from vqclip.store.priors import load_prior
 from vqclip.store.vqgans import load_vqgan
@@ -98,6 +98,8 @@ def make_looks(
 ) -> list[Look]:
     """The CLIPs of the settings, each with what its prompts want to see. Raises: ModelError, PictureError."""
     chosen = [parse_image_prompt(name) for name in settings.clip or ()]
+    for said in [] if offline else filter(None, (fetch_notice(one.text) for one in chosen)):
+        note(said)
     perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
     _warn_of_words(settings, perceptors, note)
     return [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqclip.errors import ModelError
+from vqclip.words import before_download
 
 # The names under which open_clip's repositories keep their weights, the safe one first.
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -69,6 +70,14 @@ def in_cache(clip: Clip) -> Path | None:
 
     found = (try_to_load_from_cache(clip.hub, name) for name in HUB_FILES)
     return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def download_notice(name: str) -> str:
+    """What is said before a CLIP is fetched, also of one that only open_clip knows."""
+    clip = find_clip(name)
+    if clip is None:
+        return before_download(name, "size not documented", "", noncommercial=False)
+    return before_download(clip.name, clip.download, clip.license, noncommercial=clip.noncommercial)
 
 
 def fetch_clip(clip: Clip, *, offline: bool) -> Path:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from vqclip.errors import ModelError
 from vqclip.store.checkpoint import read_weights, require_finite
 from vqclip.store.clipfile import read_clip, write_clip
-from vqclip.store.clips import HUB_FILES, cannot_fetch, clip_name, not_here
-from vqclip.store.folder import in_folder, locate
+from vqclip.store.clips import HUB_FILES, cannot_fetch, clip_name, download_notice, not_here
+from vqclip.store.folder import check, in_folder, locate
 from vqclip.store.lookalikes import looks_like
 from vqclip.store.perceptor import ClipPerceptor
 from vqclip.store.registry import WEIGHT_SUFFIXES
@@ -25,7 +25,15 @@ from vqclip.store.torchscript import is_torchscript, openai_archive, read_archiv
 from vqclip.store.torchvision import heal_torchvision, torchvision_health
 from vqclip.words import did_you_mean
 
-__all__ = ["build_clip", "fetch_other_clip", "load_clip", "make_tokenizer", "torchvision_health", "write_clip"]
+__all__ = [
+    "build_clip",
+    "fetch_notice",
+    "fetch_other_clip",
+    "load_clip",
+    "make_tokenizer",
+    "torchvision_health",
+    "write_clip",
+]
 
 
 def load_clip(
@@ -50,12 +58,26 @@ def load_clip(
             return _published(openai_archive(path), path, device, dtype, offline)
         return _own(text, path, device, dtype)
     if local:
-        return _published(head, Path(local).expanduser(), device, dtype, offline)
+        return _published(head, Path(os.path.expanduser(local)), device, dtype, offline)
     if text.lower().endswith(WEIGHT_SUFFIXES):
         raise ModelError(f"there is no file {text}")
     if "/" not in text and (found := in_folder(text)):
-        return _own(text, found, device, dtype)
+        return _own(text, check(found), device, dtype)
     return _published(text, None, device, dtype, offline)
+
+
+def fetch_notice(name: str) -> str | None:
+    """What to say before `load_clip` fetches the weights of a CLIP: size and license; None if they are here.
+
+    Raises: ModelError if it is unknown.
+    """
+    text = clip_name(name)
+    local = "=" in text or text.lower().endswith(WEIGHT_SUFFIXES)
+    if text == "starter" or local or ("/" not in text and in_folder(text)):
+        return None
+    model, tag, _ = _known(text)
+    here = _cached(_open_clip().get_pretrained_cfg(model, tag))
+    return download_notice(text) if here is None else None
 
 
 def fetch_other_clip(text: str, *, offline: bool) -> Path:
