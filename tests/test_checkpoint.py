@@ -386,6 +386,9 @@ def test_missing_misshapen_and_foreign_parts_are_named(tmp_path):
     refused(keep(tensors, **{"post_quant_conv.weight": torch.zeros(3, 3, 1, 1)}), "has the shape")
     refused(keep(tensors, **{"decoder.mid.block_9.weight": torch.zeros(3)}), "parts that its family does not")
     refused(keep(tensors, **{"decoder.conv_in.weight": torch.zeros(3)}), "has the shape")
+    for dtype in (torch.int64, torch.bool, torch.complex64):
+        changed = {"decoder.conv_out.weight": tensors["decoder.conv_out.weight"].to(dtype)}
+        refused(keep(tensors, **changed), "which no weight has")
 
 
 def test_our_own_file_gives_the_same_model_again(tmp_path):

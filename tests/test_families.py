@@ -13,12 +13,14 @@ from safetensors.torch import load_file, save_file
 from test_goldens_vqgans import FAMILIES, golden
 
 from vqclip.cli.main import main
+from vqclip.configs import VQGANConfig
 from vqclip.errors import ModelError
+from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import read_weights
 from vqclip.store.families import recognize
 from vqclip.store.lookalikes import looks_like
 from vqclip.store.var import read_var
-from vqclip.store.vqgans import load_vqgan, save_vqgan
+from vqclip.store.vqgans import build_vqgan, load_vqgan, save_vqgan
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -70,6 +72,17 @@ def test_of_a_split_model_the_file_with_the_vqgan_is_read(tmp_path):
         index.write_text(json.dumps({"weight_map": hostile}))
         with pytest.raises(ModelError, match="holds no weights under a name"):
             load_vqgan(tmp_path)
+
+
+def test_signs_whose_bits_are_no_bits_are_refused():
+    config = VQGANConfig(
+        8, (1, 1), 1, (), False, 3, 3, 8, quantizer="sign", quant_kernel=0, middle_blocks=1, norm_groups=8
+    )
+    weights = VQGAN(config).state_dict()
+    assert build_vqgan(config, {**weights, "quantize.powers": torch.tensor([4, 2, 1])}, "x").config == config
+    for powers in ([0, 1, 2], [1, 2, 3], [1, 1, 4]):
+        with pytest.raises(ModelError, match="is no order of bits"):
+            build_vqgan(config, {**weights, "quantize.powers": torch.tensor(powers)}, "x")
 
 
 def test_a_config_of_var_that_is_none_is_no_bug():

@@ -118,6 +118,6 @@ class ViTDecoder(nn.Module):
         tokens = self.transformer(_placed(features, self.de_pos_embedding, self.grid))
         return self.to_pixel(tokens.transpose(1, 2).reshape(features.shape))
 
-    def fuse(self) -> Self:
+    def fuse(self, dtype: torch.dtype | None = None) -> Self:
         """Nothing is left to fuse here."""
         return self

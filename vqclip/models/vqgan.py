@@ -100,13 +100,13 @@ class VQGAN(nn.Module):
                 layer.wrap = (x, y)
         return self
 
-    def fuse(self) -> Self:
+    def fuse(self, dtype: torch.dtype | None = None) -> Self:
         """Readies the model for painting: no weight learns, the upsampling is fused, the codebook's norms are stored.
 
-        Call again after changing weights.
+        With a dtype the upsampling is cast to it at once; `cast` does the rest. Call again after changing weights.
         """
         self.requires_grad_(False)
-        self.decoder.fuse()
+        self.decoder.fuse(dtype)
         self.quantize.fuse()
         return self
 

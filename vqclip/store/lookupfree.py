@@ -13,7 +13,7 @@ from vqclip.errors import ModelError
 from vqclip.store.keymaps import kept_parts, padded, renamed, with_biases
 from vqclip.store.shapes import MOST_BITS, infer_config, shape_of
 
-_POWERS = "quantize.powers"
+SIGN_POWERS = "quantize.powers"
 _MAGVIT = (
     (r"\.mid_block\.(\d+)\.", r".mid_\1."),
     (r"\.downsample\.(weight|bias)$", r".downsample.conv.\1"),
@@ -37,7 +37,7 @@ def read_magvit(
     if "encoder.conv_out.weight" in weights:
         weights["encoder.conv_out.weight"] = padded(weights["encoder.conv_out.weight"])
     bits = _bits(weights, label)
-    weights = with_biases(weights) | {_POWERS: 2 ** torch.arange(bits)}
+    weights = with_biases(weights) | {SIGN_POWERS: 2 ** torch.arange(bits)}
     return infer_config(weights, label, **_facts(bits)), weights
 
 
@@ -50,7 +50,7 @@ def read_showo(
     """
     weights = renamed(_without_codebook(tensors), _SHOWO)
     bits = _bits(weights, label)
-    weights[_POWERS] = 2 ** torch.arange(bits).flip(0)
+    weights[SIGN_POWERS] = 2 ** torch.arange(bits).flip(0)
     return infer_config(weights, label, **_facts(bits)), weights
 
 

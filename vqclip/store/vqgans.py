@@ -17,6 +17,7 @@ from vqclip.store.checkpoint import read_header, read_weights, require_finite, s
 from vqclip.store.documents import read_document
 from vqclip.store.families import recognize
 from vqclip.store.folder import digest, locate, model_folder
+from vqclip.store.lookupfree import SIGN_POWERS
 from vqclip.store.pages import give_back
 from vqclip.store.shapes import checked_config, checked_vit_config
 from vqclip.store.taming import export_taming
@@ -59,7 +60,7 @@ def load_vqgan(
         shape, weights = family.read(tensors, document, path.name)
     mapped = sniff(path) != "pickle"
     model = build_vqgan(shape, weights, path.name, encoder=encoder, dtype=dtype, mapped=mapped)
-    return model.fuse().cast(dtype).to(device=device, memory_format=torch.channels_last)
+    return model.fuse(dtype).cast(dtype).to(device=device, memory_format=torch.channels_last)
 
 
 def build_vqgan(
@@ -124,6 +125,11 @@ def _require_fit(expected: Mapping[str, Tensor], given: Mapping[str, Tensor], la
         if tensor.shape != expected[name].shape:
             here, wanted = tuple(tensor.shape), tuple(expected[name].shape)
             raise ModelError(f"{label}: {name} has the shape {here}, but {wanted} is expected")
+        if tensor.is_floating_point() != expected[name].is_floating_point():
+            raise ModelError(f"{label}: {name} holds numbers of the type {tensor.dtype}, which no weight has")
+    powers = given.get(SIGN_POWERS)
+    if powers is not None and sorted(powers.tolist()) != [2**bit for bit in range(len(powers))]:
+        raise ModelError(f"{label} is damaged: {SIGN_POWERS} is no order of bits")
 
 
 def _order(name: str) -> tuple[bool, str]:
@@ -133,11 +139,12 @@ def _order(name: str) -> tuple[bool, str]:
 
 def _copied(name: str, tensor: Tensor, dtype: torch.dtype, label: str) -> Tensor:
     """One weight, checked and in memory of its own, laid out as it will be used."""
-    require_finite({name: tensor}, label)
     exact = name.startswith("quantize.") or ".upsample." in name
     kind = (torch.float32 if exact else dtype) if tensor.is_floating_point() else tensor.dtype
     layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
-    return tensor.to(kind, copy=True, memory_format=layout)
+    copied = tensor.to(kind, copy=True, memory_format=layout)
+    require_finite({name: copied}, label)
+    return copied
 
 
 def _own_config(header: Mapping[str, Any], label: str) -> AnyVQGANConfig:
