@@ -17,9 +17,14 @@ from vqclip.configs import VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import read_weights
+from vqclip.store.diffusers import read_diffusers
 from vqclip.store.families import recognize
+from vqclip.store.llamagen import read_janus
 from vqclip.store.lookalikes import looks_like
+from vqclip.store.lookupfree import read_magvit
+from vqclip.store.maskgit import read_maskgit
 from vqclip.store.var import read_var
+from vqclip.store.vitvqgan import read_vitvqgan
 from vqclip.store.vqgans import build_vqgan, load_vqgan, save_vqgan
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -72,6 +77,40 @@ def test_of_a_split_model_the_file_with_the_vqgan_is_read(tmp_path):
         index.write_text(json.dumps({"weight_map": hostile}))
         with pytest.raises(ModelError, match="holds no weights under a name"):
             load_vqgan(tmp_path)
+
+
+BLOCK = "decoder.up.0.block.0."
+LONG = "9" * 5000
+DAMAGED = [
+    (read_maskgit, {"nin_shortcut": (2, 2, 3, 3), "conv1": (2, 2, 3, 3), "conv2": (2, 2, 3, 3)}),
+    (read_maskgit, {"nin_shortcut": (2, 2, 1, 1), "conv1": (2, 2, 3, 3), "conv2": (2,)}),
+    (read_maskgit, {"nin_shortcut": (2, 2, 1, 1), "conv1": (10**6, 10**6, 0, 1), "conv2": (2, 2, 3, 3)}),
+    (read_maskgit, {"nin_shortcut": (), "conv1": (2, 2, 3, 3), "conv2": ()}),
+    (read_maskgit, {f"encoder.down.{level}.block.0.conv2": (10**5, 1, 1, 1) for level in (0, 1)}),
+    (read_maskgit, {f"decoder.mid.{LONG}.conv1": (1,)}),
+    (read_var, {"decoder.mid.attn_1.qkv": ()}),
+    (read_var, {"quantize.quant_resi.qresi_ls.0": (10**6, 10**6, 0, 0)}),
+    (read_var, {"quantize.quant_resi.qresi_ls.0": (2, 2, 1, 3)}),
+    (read_magvit, {"decoder.up.1.upsample.conv1": ()}),
+    (read_magvit, {"decoder.up.1.upsample.conv1": (0, 2, 3, 3)}),
+    (read_diffusers, {}),
+    (read_janus, {f"decoder.up.{LONG}.block.0.conv1": (1,)}),
+    (read_vitvqgan, {"decoder.to_pixel.1": (0, 3, 8, 8)}),
+]
+
+
+@pytest.mark.parametrize(
+    ("reader", "shapes"), DAMAGED, ids=[f"{reader.__name__}{n}" for n, (reader, _) in enumerate(DAMAGED)]
+)
+def test_a_weight_of_an_impossible_shape_is_refused_and_costs_nothing(reader, shapes):
+    weights = {f"{name if '.' in name else BLOCK + name}.weight": torch.zeros(side) for name, side in shapes.items()}
+    with pytest.raises(ModelError):
+        reader(weights, None, "x")
+
+
+def test_a_var_of_scales_that_are_no_list_is_refused():
+    with pytest.raises(ModelError, match="works on 1 scales"):
+        read_var({"quantize.ema_vocab_hit_SV": torch.zeros(())}, None, "x")
 
 
 def test_signs_whose_bits_are_no_bits_are_refused():

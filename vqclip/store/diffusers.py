@@ -58,7 +58,8 @@ def _picture_range(weights: Mapping[str, Tensor], document: Mapping[str, Any]) -
     lookup = document.get("lookup_from_codebook")
     if lookup is None:
         attention = any(".attn" in name for name in weights)
-        lookup = not attention and weights["decoder.conv_in.weight"].shape[1:2] == (_AMUSED_CHANNELS,)
+        first = weights.get("decoder.conv_in.weight")
+        lookup = not attention and first is not None and first.shape[1:2] == (_AMUSED_CHANNELS,)
     return "unit" if lookup else "signed"
 
 

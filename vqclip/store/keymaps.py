@@ -11,7 +11,7 @@ from torch import Tensor
 _PARTS = ("encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv.")
 _NO_MATTER = re.compile(r"quantize\.(used|codebook_used|embedding\.(cluster_size|embed_avg|initted)|cluster_size)$")
 _AVERAGES = "model_ema."
-_UP = re.compile(r"decoder\.up\.(\d+)\.")
+_UP = re.compile(r"decoder\.up\.(\d{1,3})\.")
 
 Rules = Iterable[tuple[str, str]]
 

@@ -72,6 +72,6 @@ def _facts(bits: int) -> dict[str, Any]:
 
 def _cells_innermost(tensor: Tensor) -> Tensor:
     """A weight or bias [4C, ...] with the four cells of each channel together, and not the channels of each cell."""
-    if tensor.shape[0] % 4:
+    if not tensor.numel() or not tensor.ndim or tensor.shape[0] % 4:
         return tensor  # the shape check will say what is wrong
     return tensor.unflatten(0, (4, -1)).transpose(0, 1).flatten(0, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from vqclip.configs import VQGANConfig
 from vqclip.store.keymaps import kept_parts, padded, renamed, with_biases
 from vqclip.store.shapes import infer_config
 
-_LEVEL = re.compile(r"encoder\.down\.(\d+)\.block\.(\d+)\.conv2\.weight$")
+_LEVEL = re.compile(r"encoder\.down\.(\d{1,3})\.block\.(\d+)\.conv2\.weight$")
 
 
 def read_maskgit(
@@ -26,7 +26,7 @@ def read_maskgit(
     Raises: ModelError if the shapes make no sense.
     """
     weights = renamed(kept_parts(tensors), [(r"\.upsample_conv\.", ".upsample.conv.")])
-    middle = sorted({int(found[1]) for name in weights if (found := re.match(r"decoder\.mid\.(\d+)\.", name))})
+    middle = sorted({int(found[1]) for name in weights if (found := re.match(r"decoder\.mid\.(\d{1,3})\.", name))})
     weights = renamed(weights, [(rf"\.mid\.{number}\.", f".mid.block_{number + 1}.") for number in middle])
     weights |= _folded(weights) | _pooling(weights)
     if "encoder.conv_out.weight" in weights:
@@ -43,7 +43,7 @@ def _folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         block = name.removesuffix("nin_shortcut.weight")
         first, second = weights.get(f"{block}conv1.weight"), weights.get(f"{block}conv2.weight")
-        if first is None or second is None or first.ndim != 4 or shortcut.shape[:2] != second.shape[:1] * 2:
+        if not (_is_kernel(first) and _is_kernel(second)) or shortcut.shape != (*second.shape[:1] * 2, 1, 1):
             continue  # the shape check will say what is wrong
         mix = shortcut.flatten(1).double() + torch.eye(len(shortcut), dtype=torch.float64)
         found[f"{block}conv2.weight"] = torch.einsum("om,miyx->oiyx", mix, second.double()).float()
@@ -51,9 +51,14 @@ def _folded(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def _is_kernel(tensor: Tensor | None) -> TypeGuard[Tensor]:
+    """Whether this is a 3x3 kernel: what is made from its shape is then no larger than itself."""
+    return tensor is not None and tensor.ndim == 4 and tensor.shape[2:] == (3, 3) and tensor.numel() > 0
+
+
 def _pooling(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The mean of 2x2 pixels as a 3x3 convolution of stride 2, for every level of the encoder but the last."""
-    levels = {int(found[1]): t.shape[0] for name, t in weights.items() if (found := _LEVEL.match(name))}
+    levels = {int(found[1]): len(t) for name, t in weights.items() if (found := _LEVEL.match(name)) and _is_kernel(t)}
     pooling = {}
     for level in sorted(levels)[:-1]:
         kernel = torch.zeros(levels[level], levels[level], 3, 3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from typing import Any, TypeVar, get_args
 
 from torch import Tensor
@@ -16,6 +15,7 @@ from vqclip.store.documents import LARGEST_MULTIPLIER, MOST_LEVELS, shown, whole
 MOST_BLOCKS = 17
 MOST_SCALES = 32
 MOST_BITS = 20
+MOST_DEPTH = 64
 AnyConfig = TypeVar("AnyConfig", VQGANConfig, ViTVQGANConfig)
 _Check = Callable[[Any, str, str], Any]
 
@@ -196,12 +196,13 @@ def _one_of(choices: Iterable[Any]) -> _Check:
 
 
 def _transformer(value: Any, name: str, label: str) -> TransformerConfig:
-    names = {field.name for field in fields(TransformerConfig)}
-    if not isinstance(value, Mapping) or set(value) != names:
+    if not isinstance(value, Mapping) or set(value) != _LARGEST_TRANSFORMER.keys():
         raise ModelError(f"{label}: {name} does not describe a transformer")
-    return TransformerConfig(**{key: whole(value[key], f"{name}.{key}", 2**15, label) for key in names})
+    sizes = {key: whole(value[key], f"{name}.{key}", most, label) for key, most in _LARGEST_TRANSFORMER.items()}
+    return TransformerConfig(**sizes)
 
 
+_LARGEST_TRANSFORMER = {"width": 2**15, "depth": MOST_DEPTH, "heads": 512, "hidden": 2**15}
 _COMMON: dict[str, _Check] = {
     "embedding_channels": _up_to(4096),
     "codes": _up_to(2**20),

@@ -34,9 +34,10 @@ def read_var(
     document = document or {}
     params = document["params"] if isinstance(document.get("params"), dict) else document
     scales = wholes(params.get("v_patch_nums", SCALES), "v_patch_nums", 4096, label, most=MOST_SCALES)
-    if _HITS in tensors and len(tensors[_HITS]) != len(scales):
+    made_for = tensors[_HITS].shape[:1].numel() if _HITS in tensors else len(scales)
+    if made_for != len(scales):
         raise ModelError(
-            f"{label} works on {len(tensors[_HITS])} scales, and which ones is not known",
+            f"{label} works on {made_for} scales, and which ones is not known",
             hint="name a config that lists them as v_patch_nums",
         )
     kept = {name: tensor for name, tensor in kept_parts(tensors).items() if name != _HITS}
@@ -51,7 +52,7 @@ def _split(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         head, joined, tail = name.partition(".qkv.")
-        if joined:
+        if joined and tensor.ndim:
             found |= {f"{head}.{part}.{tail}": piece for part, piece in zip("qkv", tensor.chunk(3), strict=False)}
         else:
             found[name] = tensor
@@ -61,7 +62,6 @@ def _split(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _blended(tensor: Tensor) -> Tensor:
     """The weight or bias of x + share * (conv(x) - x), as one convolution's."""
     blended = _SHARE * tensor.float()
-    if tensor.ndim == 4:
-        place = tensor.shape[-1] // 2
-        blended[:, :, place, place] += (1 - _SHARE) * torch.eye(*tensor.shape[:2])
+    if tensor.ndim == 4 and tensor.shape[2:] == (3, 3):
+        blended[:, :, 1, 1] += (1 - _SHARE) * torch.eye(*tensor.shape[:2])
     return blended

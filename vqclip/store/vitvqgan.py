@@ -12,9 +12,8 @@ from vqclip.configs import ViTVQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vit import HEAD_WIDTH
 from vqclip.store.keymaps import kept_parts, renamed, squares
-from vqclip.store.shapes import checked_vit_config, shape_of
+from vqclip.store.shapes import MOST_DEPTH, checked_vit_config, shape_of
 
-MOST_DEPTH = 64
 _RULES = ((r"^pre_quant\.", "quant_conv."), (r"^post_quant\.", "post_quant_conv."), (r"^quantizer\.", "quantize."))
 
 
