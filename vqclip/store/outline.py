@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from vqclip.configs import VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.store.clips import clip_name
 from vqclip.store.folder import in_folder
-from vqclip.store.registry import Model, find
+from vqclip.store.registry import Model, find, is_path
 from vqclip.store.starter import starter_path
 
 MOST_HEADER_BYTES = 16 * 2**20
@@ -58,8 +59,10 @@ def _usual(model: Model) -> VQGANConfig | None:
 
 def _file(name: str, kind: str) -> Path | None:
     try:
-        path = starter_path(kind) if name == "starter" else in_folder(name) or Path(name).expanduser()
-        return path if path.is_file() else None
+        if name == "starter":
+            return starter_path(kind)
+        path = Path(os.path.expanduser(name)) if is_path(name) else None
+        return path if path and path.is_file() else in_folder(name)
     except (ModelError, OSError):
         return None
 
