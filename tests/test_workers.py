@@ -200,7 +200,7 @@ def test_a_batch_costs_little_more_than_its_steps(tiny_models, tmp_path) -> None
     from vqclip.runs.parts import build_parts
     from vqclip.runs.picture import painting, set_threads
 
-    jobs = jobs_of(tiny_models, 100, steps=10, width=128, height=128, cutouts=16)
+    jobs = jobs_of(tiny_models, 100, steps=10, width=64, height=64, cutouts=8)
     set_threads(1)
     cpu = torch.device("cpu")
     parts = [build_parts(job.settings, device=cpu, offline=True, note=print) for job in jobs]
