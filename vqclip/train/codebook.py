@@ -60,12 +60,12 @@ class LiveCodebook:
         return share
 
     @torch.no_grad()
-    def begin(self, vectors: Tensor, rng: torch.Generator, *, rounds: int = 0) -> None:
+    def begin(self, pool: Tensor, rng: torch.Generator, *, rounds: int = 0) -> None:
         """Makes every row one of these vectors [M, C], chosen by chance, and then the mean of those nearest to it.
 
-        The second is done `rounds` times over (k-means); of a team, each process gives its own vectors.
+        The second is done `rounds` times over (k-means). Of a team, each process gives the vectors of all, in the order
+        of the batches, or chance would choose others than in one process alone.
         """
-        pool = self.team.gather(vectors)
         rows = pool[torch.randint(len(pool), (len(self.rows),), generator=rng).to(pool.device)]
         for _ in range(rounds):
             rows = _lloyd(pool, rows, rng, unit=self.unit)

@@ -166,7 +166,8 @@ def _begin_codebook(
     for ahead in range(FIRST_BATCHES):
         images = pictures(step + ahead).contiguous(memory_format=torch.channels_last)
         with _autocast(images, training):
-            found.append(quantize(parts.model.encode(images), parts.codebook, plain=True).vectors)
+            vectors = quantize(parts.model.encode(images), parts.codebook, plain=True).vectors
+        found.append(parts.team.gather(vectors))
     parts.codebook.begin(torch.cat(found), rng, rounds=training.kmeans)
 
 
@@ -259,7 +260,7 @@ def _update_codebook(
     elif step > training.quantize_from or (training.kmeans and step == training.quantize_from):
         parts.codebook.update(vectors, codes, rng)
     else:
-        parts.codebook.begin(vectors, rng)
+        parts.codebook.begin(parts.team.gather(vectors), rng)
 
 
 def _update_adversary(parts: VQGANParts, done: list[_Part], training: VQGANTraining) -> Tensor:
