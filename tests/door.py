@@ -15,6 +15,7 @@ from PIL import Image
 from vqclip.cli.main import main
 from vqclip.films import FilmSettings
 from vqclip.settings import Delivery, Settings
+from vqclip.shotlist import Script
 from vqclip.sinks.metadata import png_metadata
 
 RECIPE = {"schema": 1, "settings": {"prompt": "a castle", "seed": 41, "steps": 9, "clip": ["starter"], "flip": False}}
@@ -49,6 +50,7 @@ class Painter:
 
     painted: list[tuple[Settings, Delivery]] = field(default_factory=list)
     filmed: list[tuple[Settings, FilmSettings]] = field(default_factory=list)
+    scripts: list[Script | None] = field(default_factory=list)
     answer: Callable[[Settings], Any] | None = None
 
     def paint_picture(self, settings: Settings, delivery: Delivery, *, on_note: Callable[[str], None]) -> Any:
@@ -59,9 +61,16 @@ class Painter:
         return done(settings)
 
     def shoot(
-        self, settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note: Callable[[str], None]
+        self,
+        settings: Settings,
+        film: FilmSettings,
+        delivery: Delivery,
+        *,
+        on_note: Callable[[str], None],
+        script: Script | None = None,
     ) -> Any:
         self.filmed.append((settings, film))
+        self.scripts.append(script)
         return _filmed(settings, film)
 
     def resume(self, folder: Path, *, on_note: Callable[[str], None], delivery: dict[str, Any]) -> Any:

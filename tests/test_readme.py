@@ -60,6 +60,8 @@ def test_every_command_of_the_pages_is_understood(
             save_picture(Path(name))
     if "mine.toml" in args:
         Path("mine.toml").write_text("steps = 3\n", encoding="utf-8")
+    if "film.toml" in args:
+        Path("film.toml").write_text(_blocks(ROOT / "docs/reference/film-files.md", "toml")[0], encoding="utf-8")
     if args[:2] in (["models", "get"], ["models", "add"], ["models", "convert"]):
         return _is_understood(args)  # these need the network, or files
     if args[:1] == ["batch"]:

@@ -68,7 +68,7 @@ def read_preset(path: Path) -> Preset:
 
     Raises: UsageError naming the file and the key.
     """
-    text = _read_text(path)
+    text = read_text(path)
     if path.suffix == ".json":
         return preset_from_recipe(_read_json(text, path), name=path.stem)
     try:
@@ -163,7 +163,7 @@ def inside(key: str, value: Any, preset: Path) -> Any:
 
     Raises: UsageError if one lies elsewhere: files from others may name only what came with them.
     """
-    if key not in _FILES | {"preset"} or not isinstance(value, str | list):
+    if key not in _FILES | {"preset", "sound"} or not isinstance(value, str | list):
         return value
     if isinstance(value, list):
         return [inside(key, one, preset) if isinstance(one, str) else one for one in value]
@@ -181,6 +181,21 @@ def inside(key: str, value: Any, preset: Path) -> Any:
     return f"{head}{equals}{whole}{rest}"
 
 
+def read_text(path: Path) -> str:
+    """The text of a small settings file, its line ends made alike. Raises: UsageError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(data) > MAX_BYTES:
+        raise UsageError(f"{path}: too large (more than {MAX_BYTES // 1024} KB)")
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})") from error
+
+
 def _split_weight(value: str) -> tuple[str, str]:
     path = parse_image_prompt(value).text
     return path, value[len(path) :]
@@ -189,20 +204,6 @@ def _split_weight(value: str) -> tuple[str, str]:
 def _brief(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _read_text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path}: too large for a preset (more than {MAX_BYTES // 1024} KB)")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text (byte {error.start})") from error
 
 
 def _read_json(text: str, path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,20 +28,22 @@ class Checked(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     @classmethod
-    def make(cls, values: dict[str, Any], *, source: str = "the settings") -> Self:
-        """Checks a plain mapping and makes settings of it.
+    def make(cls, values: dict[str, Any], *, source: str | Callable[[str], str] = "the settings") -> Self:
+        """Checks a plain mapping and makes settings of it. source says where they stand, or where a key of them does.
 
         Raises: UsageError naming the first wrong key or value, `source`, and the nearest known key.
         """
+        place = source if callable(source) else lambda _: source
         for key in values:
             if key not in cls.model_fields:
-                raise UsageError(f"{source}: unknown setting {key!r}", hint=did_you_mean(key, cls.model_fields))
+                raise UsageError(f"{place(key)}: unknown setting {key!r}", hint=did_you_mean(key, cls.model_fields))
         try:
             return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            raise UsageError(f"{source}: {name} = {first['input']!r}: {first['msg'].lower()}") from error
+            where = place(str(first["loc"][0]))
+            raise UsageError(f"{where}: {name} = {first['input']!r}: {first['msg'].lower()}") from error
 
     def changed(self, **values: Any) -> Self:
         """A copy with some fields changed, checked again. Raises: UsageError."""

@@ -33,6 +33,9 @@ def encode_film(
         float | None,
         typer.Option("--interpolate", help="Frames in a second after frames in between are added.", show_default=False),
     ] = None,
+    sound: Annotated[
+        Path | None, typer.Option("--sound", help="A sound file to be heard in the film.", show_default=False)
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> int:
@@ -59,6 +62,7 @@ def encode_film(
         loop=loop,
         hold=hold,
         interpolate=interpolate,
+        sound=sound,
         overwrite=overwrite,
         on_note=_silent if quiet else say.note,
     )

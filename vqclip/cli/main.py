@@ -83,6 +83,7 @@ def build() -> Any:
         bench,
         doctor,
         encode,
+        film,
         gallery,
         generate,
         models,
@@ -105,7 +106,7 @@ def build() -> Any:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    painting = (generate, batch, again, resume, zoom, encode)
+    painting = (generate, batch, again, resume, zoom, film, encode)
     for room in (*painting, show, gallery, sheet, presets, models, words, scenes, train, bench, doctor):
         room.add(app)
     return typer.main.get_command(app)

@@ -71,7 +71,7 @@ def add(app: typer.Typer) -> None:
 def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     """Film a flight into a picture, painted on as it goes. Frames are kept, and a stopped film goes on."""
     said = {key: value for key, value in flags.items() if value is not None and value != []}
-    asked = read_flags(_with_format(flags))
+    asked = read_flags(with_format(flags))
     settings = read_settings(ctx, prompt, asked)
     film = read_film(said, asked.delivery.fps)
     settings.check()
@@ -83,12 +83,12 @@ def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     film = resolve_film(film, resolved)
     if asked.dry_run:
         plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
-        return _show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
-    return _shoot(resolved, film, asked.delivery)
+        return show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
+    return film_it(resolved, film, asked.delivery)
 
 
-def _with_format(flags: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The flags, with the format that the name of the output says where none is said."""
+def with_format(flags: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The flags of a film, with the format that the name of the output says where none is said."""
     suffix = Path(flags.get("output") or "").suffix.casefold().lstrip(".")
     known = suffix in get_args(FilmFormat) and flags.get("film_format") is None
     return {**flags, "film_format": suffix} if known else flags
@@ -121,7 +121,8 @@ def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
     return film_values(values)
 
 
-def _shoot(settings: Settings, film: FilmSettings, delivery: Delivery) -> int:
+def film_it(settings: Settings, film: FilmSettings, delivery: Delivery, **more: Any) -> int:
+    """Films, says where the film is, and gives the exit code. `more` goes to `runs.film.shoot`."""
     from vqclip.runs.plan import film_target
     from vqclip.sinks.publish import prepare
 
@@ -131,7 +132,8 @@ def _shoot(settings: Settings, film: FilmSettings, delivery: Delivery) -> int:
     share_cores()
     from vqclip.runs.film import shoot
 
-    return report(shoot(settings, film, delivery, on_note=_silent if delivery.quiet else say.note), delivery)
+    done = shoot(settings, film, delivery, on_note=silent if delivery.quiet else say.note, **more)
+    return report(done, delivery)
 
 
 def resume_film(folder: Path, flags: Mapping[str, Any]) -> int:
@@ -146,7 +148,7 @@ def resume_film(folder: Path, flags: Mapping[str, Any]) -> int:
     share_cores()
     from vqclip.runs.film import resume
 
-    done = resume(folder, on_note=_silent if asked.delivery.quiet else say.note, delivery=changes)
+    done = resume(folder, on_note=silent if asked.delivery.quiet else say.note, delivery=changes)
     return report(done, asked.delivery)
 
 
@@ -164,7 +166,8 @@ def report(done: Any, delivery: Delivery) -> int:
     return 128 + done.stopped if done.stopped else 0
 
 
-def _show_plan(values: Mapping[str, Any], asked: Asked) -> int:
+def show_plan(values: Mapping[str, Any], asked: Asked) -> int:
+    """Shows what would be filmed. Returns 0."""
     if asked.delivery.json_lines:
         say.json_line({"plan": values})
     else:
@@ -172,5 +175,5 @@ def _show_plan(values: Mapping[str, Any], asked: Asked) -> int:
     return 0
 
 
-def _silent(text: str) -> None:
+def silent(text: str) -> None:
     """Takes a note and says nothing, for --quiet."""

@@ -32,13 +32,14 @@ def encode(
     loop: bool = False,
     hold: float = 0.0,
     interpolate: float | None = None,
+    sound: Path | None = None,
     overwrite: bool = False,
     on_note: Callable[[str], None],
 ) -> Path:
     """Makes a film of a folder's pictures, in natural order, and gives its path; its kind is the suffix of `path`.
 
     fps is by default that of the film whose frames they are, else 24; seconds sets it by the film's length. A film
-    that was painted as a loop is made one again; with `loop` any other one too, by fading.
+    that was painted as a loop is made one again; with `loop` any other one too, by fading. sound is heard in it.
     Raises: UsageError, PictureError, OutputError.
     """
     paths = frame_files(folder)
@@ -60,7 +61,8 @@ def encode(
     if interpolate:
         target = Fraction(interpolate).limit_denominator(1001)
         pictures, rate = interpolated(pictures, size=size, fps=rate, to=target), max(target, rate)
-    return write_film(path, pictures, size=size, fps=rate, recipe=recipe, overwrite=overwrite, on_note=on_note)
+    how = {"recipe": recipe, "overwrite": overwrite, "sound": sound, "on_note": on_note}
+    return write_film(path, pictures, size=size, fps=rate, **how)
 
 
 def _recipe(folder: Path, first: Path) -> Mapping[str, Any]:

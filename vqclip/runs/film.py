@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from vqclip.films import FILM_JOB, FilmSettings, film_values
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.picture import memory_errors, painting, set_threads
 from vqclip.runs.plan import film_target
+from vqclip.runs.planned import planned_frames, read_script, script_facts, script_values
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.shots import make_carry, zoom_shots
 from vqclip.settings import Delivery, Settings
+from vqclip.shotlist import Script
 from vqclip.sinks.codecs import choose_encoder
 from vqclip.sinks.film import write_film
 from vqclip.sinks.frames import STATE, SaveFrames, frame_path, read_frame, read_frames
@@ -55,8 +57,10 @@ class FilmResult:
     stopped: int | None = None
 
 
-def shoot(settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note: Note) -> FilmResult:
-    """Films a zoom; settings come from `resolve`, film from `resolve_film`.
+def shoot(
+    settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note: Note, script: Script | None = None
+) -> FilmResult:
+    """Films a zoom, or a script; settings come from `resolve`, film from `resolve_film`, both from `plan_film`.
 
     The frames lie in a folder beside the film, with all that is needed to go on when the run is stopped or killed.
     Raises: every kind of VqclipError.
@@ -65,7 +69,7 @@ def shoot(settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note
     prepare(path)
     probe(settings, film, delivery, on_note)
     folder = claim_folder(path.with_suffix(".frames"))
-    job = _Job(folder, path.with_name(folder.stem + path.suffix), settings, film, delivery, on_note)
+    job = _Job(folder, path.with_name(folder.stem + path.suffix), settings, film, delivery, on_note, script)
     return job.run({})
 
 
@@ -110,6 +114,7 @@ class _Job:
     film: FilmSettings
     delivery: Delivery
     note: Note
+    script: Script | None = None
 
     def run(self, models: Mapping[str, str]) -> FilmResult:
         """Paints what is missing and makes the film. models are the digests it was begun with, none for a new one."""
@@ -121,7 +126,7 @@ class _Job:
             offline = self.delivery.offline
             parts = build_parts(self.settings, device=device, offline=offline, note=self.note, encoder=True)
             self._same_models(models, parts)
-            job = _Job(self.folder, self.path, parts.settings, self.film, self.delivery, self.note)
+            job = replace(self, settings=parts.settings)
             recipe = make_recipe(
                 parts.settings,
                 parts.models,
@@ -129,6 +134,7 @@ class _Job:
                 device=str(device),
                 capability=capability(),
                 threads=threads,
+                **(script_facts(self.script) if self.script else {}),
             )
             if not models:
                 job.write(parts, threads)
@@ -150,6 +156,7 @@ class _Job:
             "film": self.film.model_dump(mode="json"),
             "delivery": {**self.delivery.model_dump(mode="json"), "threads": threads, "output": None},
             "models": parts.models,
+            "script": script_values(self.script) if self.script else None,
         }
         publish(self.folder / FILM_JOB, (json.dumps(values, indent=2) + "\n").encode(), overwrite=True)
 
@@ -158,10 +165,7 @@ class _Job:
         state = self._state(parts, stop)
         if state is None:
             return 0
-        shots = zoom_shots(parts, self.film, device=device, offline=self.delivery.offline, note=self.note)
-        loop = film_loop(
-            parts.vqgan, parts.vqgan, state, shots=shots, frames=self.film.painted, carry=make_carry(self.film)
-        )
+        loop = self._loop(parts, state, device)
         before = state.get("frame", -1) + 1
         sinks = [SaveFrames(self.folder, recipe=recipe), *self._shows(stop, parts.settings.prompt)]
         last: Frame | None = play(loop, *sinks, stop=stop)
@@ -170,6 +174,14 @@ class _Job:
         if stop:
             self.note(f"stopped after frame {done} of {self.film.painted}; {self._how_to_go_on()}")
         return done
+
+    def _loop(self, parts: Parts, state: State, device: torch.device) -> Iterator[Frame]:
+        how: dict[str, Any] = {"device": device, "offline": self.delivery.offline, "note": self.note}
+        if self.script is not None:
+            return planned_frames(parts, self.film, self.script.shots, state, **how)
+        shots = zoom_shots(parts, self.film, **how)
+        frames, carry = self.film.painted, make_carry(self.film)
+        return film_loop(parts.vqgan, parts.vqgan, state, shots=shots, frames=frames, carry=carry)
 
     def make(self, recipe: Mapping[str, Any]) -> Path:
         """Makes the film of the frames in the folder. Raises: OutputError, PictureError if one is missing."""
@@ -182,8 +194,16 @@ class _Job:
             recipe=recipe,
             private=self.delivery.metadata == "private",
             overwrite=self.delivery.overwrite,
+            sound=self._sound(),
             on_note=self.note,
         )
+
+    def _sound(self) -> Path | None:
+        sound = self.script.sound if self.script else None
+        if sound is not None and not sound.is_file():
+            self.note(f"{sound} is gone: the film is silent")
+            return None
+        return sound
 
     def _state(self, parts: Parts, stop: StopFlag) -> State | None:
         """The state to film from: that of the last frame, or of the first picture, painted now; None if stopped."""
@@ -228,7 +248,8 @@ def _read_job(folder: Path, note: Note, changes: dict[str, Any]) -> tuple[_Job, 
         film = film_values({k: tuple(v) if isinstance(v, list) else v for k, v in values["film"].items()})
         delivery = Delivery(**{**values["delivery"], **changes})
         path = folder.with_name(Path(values["path"]).name)
-        return _Job(folder, path, settings, film, delivery, note), dict(values["models"])
+        script = read_script(values["script"]) if values.get("script") else None
+        return _Job(folder, path, settings, film, delivery, note, script), dict(values["models"])
     except FileNotFoundError as error:
         raise UsageError(
             f"{str(folder)!r} holds no film to go on with", hint="give the folder of its frames"

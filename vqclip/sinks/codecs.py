@@ -29,13 +29,14 @@ class Codec:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of film file. even: whether both sides have to be even."""
+    """One kind of film file. even: whether both sides have to be even; sound: its encoder and samples in a second."""
 
     suffix: str
     container: str
     codecs: tuple[Codec, ...]
     even: bool = True
     options: Mapping[str, str] = field(default_factory=dict)
+    sound: tuple[str, int] | None = None
 
 
 _X264 = {"crf": "16", "preset": "medium"}
@@ -47,6 +48,7 @@ KINDS: dict[str, Kind] = {
         "mp4",
         (Codec("libx264", "yuv420p", _X264), Codec("mpeg4", "yuv420p", {"b": "20M"})),
         options={"movflags": "+faststart"},
+        sound=("aac", 44_100),
     ),
     "webm": Kind(
         ".webm",
@@ -56,11 +58,13 @@ KINDS: dict[str, Kind] = {
             Codec("libsvtav1", "yuv420p", {"crf": "24", "preset": "7"}),
             Codec("libvpx", "yuv420p", {"crf": "8", "b": "20M"}),
         ),
+        sound=("libopus", 48_000),
     ),
     "mov": Kind(
         ".mov",
         "mov",
         (Codec("prores_ks", "yuv422p10le", {"profile": "3"}), Codec("prores", "yuv422p10le", {})),
+        sound=("pcm_s16le", 44_100),
     ),
     "gif": Kind(".gif", "gif", (Codec("gif", "pal8", {}),), even=False, options={"loop": "0"}),
     "webp": Kind(".webp", "webp", (Codec("libwebp_anim", "bgra", _WEBP),), even=False, options={"loop": "0"}),

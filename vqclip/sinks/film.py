@@ -15,6 +15,7 @@ from vqclip.errors import OutputError
 from vqclip.sinks.codecs import Encoder, choose_encoder, even_size
 from vqclip.sinks.filmdata import add_recipe, container_tags
 from vqclip.sinks.publish import output_error, settle, temporary
+from vqclip.sinks.soundtrack import Soundtrack
 
 Note = Callable[[str], None]
 
@@ -23,8 +24,8 @@ class FilmFile:
     """A film that is being written: `add` each picture, then `finish`, or `discard` it.
 
     The encoder is tried when the film is made, before anything else is done. The first picture says nothing about the
-    size; `size` does, and every picture has to have it. Only one picture is in memory at a time. Until `finish` there
-    is a temporary file and no film.
+    size; `size` does, and every picture has to have it. Only one picture is in memory at a time. sound is a file that
+    is heard in the film, as far as both go. Until `finish` there is a temporary file and no film.
     Raises: OutputError, UsageError (no such kind).
     """
 
@@ -37,6 +38,7 @@ class FilmFile:
         recipe: Mapping[str, Any] | None = None,
         private: bool = False,
         overwrite: bool = False,
+        sound: Path | None = None,
         on_note: Note | None = None,
     ) -> None:
         note = on_note or _silent
@@ -50,9 +52,12 @@ class FilmFile:
         self._recipe, self._private = recipe or {}, private
         self._temp = temporary(path)
         self._container: Any = None
+        self._sound: Soundtrack | None = None
         self.count = 0
+        if sound is not None and self._encoder.kind.sound is None:
+            note(f"{path.suffix} films have no sound")
         try:
-            self._open()
+            self._open(sound)
         except BaseException:
             self.discard()
             raise
@@ -64,6 +69,8 @@ class FilmFile:
             frame.pts, frame.time_base = self.count, 1 / self._fps
             self._container.mux(self._stream.encode(frame))
             self.count += 1
+            if self._sound is not None:
+                self._sound.until(self.count / self._fps)
             os.utime(self._temp)  # what is not touched for an hour is swept away as the remains of a crash
         except (av.FFmpegError, OSError) as error:
             self.discard()
@@ -78,7 +85,9 @@ class FilmFile:
             if not self.count:
                 raise OutputError(f"cannot write {str(self._path)!r}: a film needs at least one frame")
             self._container.mux(self._stream.encode())
-            container, self._container = self._container, None
+            if self._sound is not None:
+                self._sound.finish()
+            container = self._let_go()
             container.close()
             add_recipe(self._temp, self._encoder.kind, self._recipe, private=self._private)
             verify(self._temp, self._encoder, self.count, self._size)
@@ -92,7 +101,7 @@ class FilmFile:
 
     def discard(self) -> None:
         """Removes what has been written so far. Does nothing after `finish`."""
-        container, self._container = self._container, None
+        container = self._let_go()
         try:
             if container is not None:
                 container.close()
@@ -101,13 +110,23 @@ class FilmFile:
         finally:
             self._temp.unlink(missing_ok=True)
 
-    def _open(self) -> None:
+    def _let_go(self) -> Any:
+        """The container, which is no longer ours; the sound's file is closed."""
+        sound, self._sound = self._sound, None
+        if sound is not None:
+            sound.close()
+        container, self._container = self._container, None
+        return container
+
+    def _open(self, sound: Path | None) -> None:
         kind = self._encoder.kind
         try:
             container = av.open(str(self._temp), "w", format=kind.container, options=dict(kind.options))
             self._container = container
             container.metadata.update(container_tags(self._recipe, private=self._private))
             self._stream = self._encoder.start(container, *self._size, self._fps)
+            if sound is not None and kind.sound is not None:
+                self._sound = Soundtrack(container, sound, *kind.sound)
         except (av.FFmpegError, OSError) as error:
             raise _failed(error, self._path) from error
 
@@ -121,13 +140,15 @@ def write_film(
     recipe: Mapping[str, Any] | None = None,
     private: bool = False,
     overwrite: bool = False,
+    sound: Path | None = None,
     on_note: Note | None = None,
 ) -> Path:
     """Writes pictures, read one at a time, as a film; its kind is the suffix of the path. Gives the path it got.
 
     Raises: OutputError, UsageError; nothing is left behind then.
     """
-    film = FilmFile(path, size=size, fps=fps, recipe=recipe, private=private, overwrite=overwrite, on_note=on_note)
+    how = {"recipe": recipe, "private": private, "overwrite": overwrite, "sound": sound, "on_note": on_note}
+    film = FilmFile(path, size=size, fps=fps, **how)
     try:
         for picture in pictures:
             film.add(picture)
