@@ -74,7 +74,7 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
     """
     dtype = choose_dtype(device, settings.dtype)
     reads = settings.coarse or settings.init in ("image", "noise", "gradient")
-    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads), _wrap(settings))
+    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads), wrap_of(settings))
     settings = round_size(settings, vqgan.stride, note)
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
     cutouts = _cutouts(settings, vqgan.stride)
@@ -127,7 +127,8 @@ def _course(settings: Settings) -> Course:
     return Course(**{name: getattr(settings, name) for name in names}, lean=bool(settings.lean))
 
 
-def _wrap(settings: Settings) -> Wrap:
+def wrap_of(settings: Settings) -> Wrap:
+    """Which sides of the picture meet, across and down."""
     return settings.tile in ("x", "both"), settings.tile in ("y", "both")
 
 
@@ -138,7 +139,7 @@ def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
         method=settings.cutout_method,
         power=settings.cutout_power,
         roll=float(stride) if settings.grid_roll else 0.0,
-        wrap=_wrap(settings),
+        wrap=wrap_of(settings),
         **{name: getattr(settings, name) for name in same},
     )
 
@@ -146,7 +147,7 @@ def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
 def _extras(settings: Settings, latent: Tensor) -> list[tuple[str, float, Any]]:
     extras: list[tuple[str, float, Any]] = []
     if settings.tv:
-        extras.append(("tv", settings.tv, TotalVariation(_wrap(settings))))
+        extras.append(("tv", settings.tv, TotalVariation(wrap_of(settings))))
     if settings.init_weight:
         extras.append(("init", settings.init_weight, LatentAnchor(latent)))
     return extras
@@ -246,4 +247,4 @@ def _sketch(
         return latent
     with torch.no_grad():
         image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
-    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=_wrap(settings))
+    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=wrap_of(settings))

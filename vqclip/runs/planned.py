@@ -21,7 +21,7 @@ from vqclip.ops.camera import Move, camera
 from vqclip.ops.fade import fade, weighted
 from vqclip.ops.losses import TotalVariation
 from vqclip.prompts import parse_prompts
-from vqclip.runs.parts import Note, Parts, make_looks
+from vqclip.runs.parts import Note, Parts, make_looks, wrap_of
 from vqclip.runs.shots import frame_course, make_carry
 from vqclip.settings import Settings
 from vqclip.shotlist import SceneShots, Script, ShotList
@@ -133,7 +133,7 @@ class _Shots:
         matrix = camera(move, width=settings.width or 0, height=settings.height or 0)
         course = frame_course(self._parts, self._film, steps=int(at("steps")) if index else 0)
         extras = [extra for extra in self._parts.extras if extra[0] != "tv"]
-        extras += [("tv", at("tv"), TotalVariation())] if at("tv") else []
+        extras += [("tv", at("tv"), TotalVariation(wrap_of(settings)))] if at("tv") else []
         cutouts = replace(self._parts.cutouts, count=int(at("cutouts")))
         return Shot(matrix, self._looks(index), replace(course, learning_rate=at("learning_rate")), cutouts, extras)
 
