@@ -14,17 +14,17 @@ def settled(**said: object) -> Settings:
 
 
 def test_the_starters_rate_finishes_a_sketch_and_is_higher_where_there_is_none() -> None:
-    assert settled().init == "prior" and settled().learning_rate < 0.01
+    assert settled().init == "prior" and settled().learning_rate < 0.05
     for init in ("codes", "noise", "gradient"):
         bare = settled(init=init)
-        assert bare.learning_rate == 0.1 and bare.schedule == "cosine"
+        assert bare.learning_rate == 0.08 and bare.schedule == "cosine"
     assert settled(init="codes", learning_rate=0.3).learning_rate == 0.3
 
 
 def test_an_init_image_brings_its_own_settings() -> None:
     given = settled(init_image="photo.jpg")
     assert (given.init, given.coarse) == ("image", 0.0)
-    assert settled().learning_rate < given.learning_rate < settled(init="codes").learning_rate
+    assert settled().learning_rate <= given.learning_rate < settled(init="codes").learning_rate
     assert settled(init_image="photo.jpg", coarse=0.5).coarse == 0.5
     assert settled(init_image="photo.jpg", vqgan="my.ckpt").coarse == 0.0
 

@@ -67,7 +67,7 @@ class StarterTraining:
     sketched: int = 12000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
     vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=900))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=800))
     prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=2200, learning_rate=2e-3, average=0.997))
 
 

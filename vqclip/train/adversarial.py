@@ -43,7 +43,7 @@ class AdversarialTraining:
     and passed through the VQGAN, lest its texture mean "painted".
     """
 
-    steps: int = 900
+    steps: int = 800
     batch: int = 96
     painted: int = 8
     slots: int = 32
