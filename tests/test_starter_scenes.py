@@ -10,11 +10,14 @@ from vqclip.starter.scenes import render
 from vqclip.starter.world import (
     COLORLESS,
     COLORS,
+    RELATIONS,
     STYLES,
     SUBJECT_GROUNDS,
     SUBJECTS,
     TIMES,
+    TIMES_OF,
     WEATHERS,
+    WIDE,
     Scene,
     random_scene,
 )
@@ -42,7 +45,8 @@ def test_another_seed_renders_another_picture() -> None:
 @pytest.mark.parametrize("size", [64, 128])
 def test_every_subject_time_weather_and_style_renders(size: int) -> None:
     scenes = [replace(PLAIN, subject=s, ground=g) for s in SUBJECTS for g in SUBJECT_GROUNDS[s]]
-    scenes += [replace(PLAIN, time=t, weather=w) for t in TIMES for w in WEATHERS]
+    scenes += [replace(PLAIN, time=t, weather=w) for w in WEATHERS for t in TIMES_OF.get(w, TIMES)]
+    scenes += [replace(PLAIN, other="tree", relation=r) for r in RELATIONS]
     scenes += [replace(PLAIN, style=s) for s in STYLES]
     for scene in scenes:
         picture = painted(scene, size)
@@ -52,7 +56,8 @@ def test_every_subject_time_weather_and_style_renders(size: int) -> None:
 
 def test_each_mood_and_style_changes_the_picture() -> None:
     plain = painted(PLAIN).astype(float)
-    others = [replace(PLAIN, time=t) for t in TIMES[1:]] + [replace(PLAIN, weather=w) for w in WEATHERS[1:]]
+    others = [replace(PLAIN, time=t) for t in TIMES[1:]]
+    others += [replace(PLAIN, weather=w, time=TIMES_OF.get(w, TIMES)[0]) for w in WEATHERS[1:]]
     for scene in [*others, *(replace(PLAIN, style=s) for s in STYLES[1:])]:
         assert np.abs(painted(scene) - plain).mean() > 4, scene
 
@@ -76,7 +81,37 @@ def test_captions_name_the_subject_and_know_all_their_words() -> None:
 
 def test_scenes_are_spread_evenly_over_subjects() -> None:
     rng = np.random.default_rng(6)
-    drawn = [random_scene(rng) for _ in range(3600)]
+    drawn = [random_scene(rng) for _ in range(6400)]
     for subject in SUBJECTS:
         assert 140 < sum(scene.subject == subject for scene in drawn) < 260
-    assert 0.3 < sum(scene.color is not None for scene in drawn) / 3600 < 0.4
+    assert 0.3 < sum(scene.color is not None for scene in drawn) / 6400 < 0.45
+
+
+def test_a_scene_of_two_says_both_and_how_they_stand() -> None:
+    rng = np.random.default_rng(7)
+    drawn = [random_scene(rng) for _ in range(4000)]
+    pairs = [scene for scene in drawn if scene.other]
+    assert 0.12 < len(pairs) / len(drawn) < 0.25
+    for scene in pairs:
+        said = f" {caption(scene, rng).replace(',', '')} "
+        assert scene.other is not None and scene.ground in SUBJECT_GROUNDS[scene.other]
+        assert any(f" {name} " in said for name in NAMES[scene.other]), said
+        assert not {scene.subject, scene.other} <= WIDE
+
+
+def red_pixels(scene: Scene) -> int:
+    picture = painted(scene, 96).astype(int)
+    return int(((picture[..., 0] > 120) & (picture[..., 1:].max(-1) < 70)).sum())
+
+
+def test_a_scene_of_two_shows_both() -> None:
+    alone = Scene("tree", None, "day", "clear", "plain", "meadow")
+    for relation in RELATIONS:
+        pair = replace(alone, other="pumpkin", other_color="red", relation=relation)
+        assert red_pixels(pair) > red_pixels(alone) + 80, relation
+
+
+def test_weather_that_is_not_seen_at_all_times_is_drawn_at_its_own() -> None:
+    rng = np.random.default_rng(8)
+    for scene in (random_scene(rng) for _ in range(2000)):
+        assert scene.time in TIMES_OF.get(scene.weather, TIMES)

@@ -20,13 +20,24 @@ from vqclip.runs.adopt import adopt_shipped
 from vqclip.runs.starter import StarterRun, StarterTraining
 from vqclip.sinks.checkpoints import Checkpoint, last_checkpoint
 from vqclip.sinks.play import Interrupted, StopFlag, play
+from vqclip.starter.captions import words
+from vqclip.starter.world import SUBJECTS, Scene
 from vqclip.store import starter as home
 from vqclip.train.adversarial import AdversarialTraining
 from vqclip.train.clip import ClipTraining, contrastive
 from vqclip.train.codebook import LiveCodebook
 from vqclip.train.prior import PriorParts, PriorTraining, Sketches, train_prior
 from vqclip.train.scenes import render_scenes, scene_of
-from vqclip.train.truth import named, truth_table
+from vqclip.train.truth import (
+    ATTRIBUTES,
+    UNDECIDED,
+    attribute,
+    false_caption,
+    labels_of,
+    named,
+    telling_words,
+    truth_table,
+)
 from vqclip.train.views import random_views
 from vqclip.train.vocabulary import Vocabulary
 from vqclip.train.vqgan import VQGANParts, VQGANTraining, train_vqgan
@@ -58,7 +69,63 @@ def test_a_caption_is_true_of_its_own_picture_and_of_those_that_show_what_it_nam
         claims = named(scene, caption)
         assert claims["subject"] == scene.subject
         for row in table[:, column].nonzero().flatten().tolist():
-            assert all(getattr(scenes[row], name) == value for name, value in claims.items())
+            assert scene.subject in (scenes[row].subject, scenes[row].other)
+            shared = claims.keys() - {"subject", "color"}
+            assert all(getattr(scenes[row], name) == claims[name] for name in shared)
+
+
+def test_a_caption_of_two_subjects_is_true_however_it_is_turned() -> None:
+    before = Scene("cat", "red", "day", "clear", "plain", "meadow", "house", None, "in front of")
+    turned = replace(before, subject="house", color=None, other="cat", other_color="red", relation="behind")
+    beside = replace(before, relation="beside")
+    alone = replace(before, other=None, relation=None)
+    said = ["a red cat in front of a house", "a house behind a red cat", "a red cat beside a house", "a red cat"]
+    table = truth_table([before, turned, beside, alone], said)
+    assert table.tolist() == [
+        [True, True, False, True],
+        [True, True, False, True],
+        [False, False, True, True],
+        [False, False, False, True],
+    ]
+
+
+def test_a_color_is_claimed_of_its_own_subject_only() -> None:
+    both = Scene("house", "blue", "day", "clear", "plain", "meadow", "tree", "red", "beside")
+    houses = [replace(both, other=None, other_color=None, relation=None, color=color) for color in ("blue", "red")]
+    table = truth_table([both, *houses], ["a blue house beside a red tree", "a blue house", "a red house"])
+    assert table[0].tolist() == [True, True, False]
+
+
+def test_a_false_caption_changes_one_thing_and_says_it() -> None:
+    rng = np.random.default_rng(3)
+    every = {name for group in words().values() for name in group}
+    for index in range(300):
+        scene = scene_of(5, index)[0]
+        said = false_caption(scene, rng)
+        assert set(said.replace(",", "").split()) <= every
+        spoken = {
+            (name, value)
+            for name, values in ATTRIBUTES.items()
+            for value in values
+            if set(said.replace(",", " ").split()) & telling_words().get(value, frozenset())
+        }
+        true = {(name, attribute(scene, name)) for name in ATTRIBUTES}
+        assert spoken - true - {("subject", scene.other), ("color", scene.other_color)}, (scene, said)
+
+
+def test_a_nearly_true_caption_costs_the_picture_that_it_fits() -> None:
+    unit = F.normalize(torch.randn(4, 8, generator=generator(0)), dim=1)
+    truth, scale = torch.eye(4, dtype=torch.bool), torch.tensor(10.0)
+    plain = contrastive(unit, unit, scale, truth)
+    assert contrastive(unit, unit, scale, truth, false=unit) > plain
+    assert torch.allclose(contrastive(unit, unit, scale, truth, false=-unit), plain, atol=1e-3)
+
+
+def test_labels_are_undecided_where_there_are_two_subjects() -> None:
+    pair = Scene("cat", "red", "day", "clear", "plain", "meadow", "house", None, "beside")
+    labels = labels_of([pair, replace(pair, other=None, relation=None)])
+    assert labels["subject"].tolist() == [UNDECIDED, SUBJECTS.index("cat")]
+    assert labels["weather"].tolist() == [0, 0]
 
 
 def test_extra_pictures_that_fit_a_caption_cost() -> None:

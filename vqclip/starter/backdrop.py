@@ -1,4 +1,4 @@
-"""What lies behind and under a subject: sky, sun or moon, clouds, lightning, far hills, ground."""
+"""What lies behind and under a subject: sky, sun or moon, clouds, lightning, rainbow, aurora, far hills, ground."""
 
 import numpy as np
 from numpy.random import Generator
@@ -18,6 +18,7 @@ GROUND: dict[str, tuple[RGB, RGB]] = {  # near, far
     "snowfield": ((228, 236, 248), (246, 249, 255)),
 }
 WATER: frozenset[str] = frozenset({"sea", "river"})
+_GREEN: frozenset[str] = frozenset({"meadow", "hills", "forest"})
 _FAR: dict[str, RGB] = {
     "meadow": (88, 138, 92), "hills": (76, 132, 84), "forest": (46, 92, 66), "desert": (206, 150, 98),
     "sea": (92, 128, 150), "river": (84, 136, 88), "street": (120, 128, 144), "snowfield": (190, 206, 226),
@@ -39,14 +40,18 @@ def _sun(draw: ImageDraw.ImageDraw, side: int, scene: Scene, light: Light, horiz
     r = rng.uniform(0.09, 0.13) if low else rng.uniform(0.055, 0.085)
     dim = 0.0 if scene.weather == "clear" else 0.55
     if scene.time == "night" and scene.weather in ("clear", "snow"):
-        for sx, sy, size in zip(rng.random(45), rng.random(45) * horizon, rng.uniform(0.004, 0.011, 45), strict=True):
-            draw.ellipse(_box(side, sx, sy, size, size), fill=mix((235, 240, 255), light.sky[1], dim))
+        _stars(draw, side, light.sky[1], dim, horizon, rng)
     for grow, share in ((1.7, 0.72), (1.3, 0.45), (1.0, 0.0)):
         draw.ellipse(
             _box(side, x, y, r * grow, r * grow), fill=mix(light.sun, light.sky[1 + low], share + (1 - share) * dim)
         )
     if scene.time == "night" and rng.random() < 0.5:
         draw.ellipse(_box(side, x + r * 0.5, y - r * 0.25, r * 0.85, r * 0.85), fill=mix(light.sky[0], light.sun, 0.12))
+
+
+def _stars(draw: ImageDraw.ImageDraw, side: int, sky: RGB, dim: float, horizon: float, rng: Generator) -> None:
+    for x, y, size in zip(rng.random(45), rng.random(45) * horizon, rng.uniform(0.004, 0.011, 45), strict=True):
+        draw.ellipse(_box(side, x, y, size, size), fill=mix((235, 240, 255), sky, dim))
 
 
 def _box(side: int, x: float, y: float, rx: float, ry: float) -> tuple[float, float, float, float]:
@@ -91,6 +96,42 @@ def _lightning(draw: ImageDraw.ImageDraw, side: int, horizon: float, rng: Genera
             draw.polygon([((x + lean * px * grow) * side, (top + py * span) * side) for px, py in zig], fill=c)
 
 
+BOW: tuple[RGB, ...] = ((230, 54, 60), (248, 144, 44), (252, 222, 70), (70, 190, 90), (60, 120, 226), (138, 70, 190))
+
+
+def _rainbow(image: Image.Image, horizon: float, rng: Generator) -> None:
+    """A broad bow of six colors that stands on the horizon."""
+    side, band = image.width, 0.034
+    x, top = rng.uniform(0.42, 0.58), rng.uniform(0.05, 0.12)
+    outer = rng.uniform(0.56, 0.66)
+    bow, mask = Image.new("RGB", image.size), Image.new("L", image.size)
+    colors, shape = ImageDraw.Draw(bow), ImageDraw.Draw(mask)
+    for k, color in enumerate(BOW):
+        r = outer - k * band
+        colors.ellipse(_box(side, x, top + outer, r, r), fill=color)
+    shape.ellipse(_box(side, x, top + outer, outer, outer), fill=215)
+    inner = outer - len(BOW) * band
+    shape.ellipse(_box(side, x, top + outer, inner, inner), fill=0)
+    shape.rectangle((0, horizon * side, side, side), fill=0)
+    image.paste(bow, mask=mask)
+
+
+def _aurora(image: Image.Image, horizon: float, rng: Generator) -> None:
+    """Waving curtains of green and violet light."""
+    side = image.width
+    x = np.linspace(0, 1, side, dtype=np.float32)
+    y = np.linspace(0, 1, side, dtype=np.float32)[:, None]
+    sky = np.asarray(image, np.float32)
+    for color, at in (((150, 70, 220), 0.16), ((60, 240, 150), 0.34)):
+        a, b = rng.uniform(0, 6.3, 2)
+        foot = (at + 0.06 * np.sin(x * rng.uniform(5, 8) + a) + 0.03 * np.sin(x * 13 + b)) * horizon / 0.6
+        up = foot[None] - y
+        glow = np.where(up > 0, np.exp(-up / 0.13), np.exp(up / 0.025))
+        glow = glow * (0.72 + 0.28 * np.sin(x * rng.uniform(24, 34) + b))[None]
+        sky = sky + (np.array(color, np.float32) - sky) * np.clip(glow, 0, 1)[..., None] * 0.85
+    image.paste(Image.fromarray(np.clip(sky, 0, 255).astype(np.uint8)))
+
+
 def _ridge(side: int, level: float, swing: float, rng: Generator, waves: float) -> list[tuple[float, float]]:
     """A wavy line across the picture, closed along its lower edge."""
     x = np.linspace(0, 1, 25)
@@ -103,6 +144,8 @@ def _distance(draw: ImageDraw.ImageDraw, side: int, scene: Scene, light: Light, 
     """Low hills, dunes or woods along the horizon."""
     snowy = scene.weather == "snow"
     base = mix(_FAR[scene.ground], (226, 234, 246), 0.55 if snowy else 0.0)
+    if scene.weather == "autumn" and scene.ground in _GREEN:
+        base = mix(base, (206, 104, 40), 0.6)
     if scene.ground == "sea" and rng.random() < 0.6:
         return
     rise = {"sea": 0.015, "desert": 0.03, "street": 0.02}.get(scene.ground, 0.05)
@@ -110,7 +153,8 @@ def _distance(draw: ImageDraw.ImageDraw, side: int, scene: Scene, light: Light, 
         color = mix(scaled(base, light.tint), light.sky[2], hazy)
         draw.polygon(_ridge(side, horizon - rise * (1.2 - k * 0.8), rise * 0.6, rng, rng.uniform(5, 9)), fill=color)
     if scene.ground == "forest":
-        dark = scaled(mix((34, 84, 58), (226, 234, 246), 0.4 if snowy else 0.0), light.tint)
+        trees = (196, 92, 34) if scene.weather == "autumn" else (34, 84, 58)
+        dark = scaled(mix(trees, (226, 234, 246), 0.4 if snowy else 0.0), light.tint)
         for x in np.linspace(-0.02, 1.02, 15) + rng.uniform(-0.02, 0.02, 15):
             h = rng.uniform(0.07, 0.14)
             draw.polygon(
@@ -157,15 +201,23 @@ def backdrop(scene: Scene, light: Light, side: int, horizon: float, rng: Generat
     sky = Image.fromarray(_gradient(side, light.sky, (0, horizon * 0.62, horizon)))
     image = sky.resize((side, side), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(image)
-    if scene.weather in ("clear", "snow", "fog"):
+    if scene.weather in ("clear", "snow", "fog", "autumn"):
         _sun(draw, side, scene, light, horizon, rng)
-    _clouds(draw, side, scene, light, rng)
+    elif scene.weather == "aurora":
+        _stars(draw, side, light.sky[1], 0.0, horizon, rng)
+        _aurora(image, horizon, rng)
+    if scene.weather != "aurora":
+        _clouds(draw, side, scene, light, rng)
+    if scene.weather == "rainbow":
+        _rainbow(image, horizon, rng)
     if scene.weather == "storm":
         _lightning(draw, side, horizon, rng)
     _distance(draw, side, scene, light, horizon, rng)
     near, far = GROUND[scene.ground]
     if scene.weather == "snow" and scene.ground not in WATER:
         near, far = mix(near, (232, 238, 248), 0.82), mix(far, (248, 250, 255), 0.88)
+    if scene.weather == "autumn" and scene.ground in _GREEN:
+        near, far = mix(near, (188, 112, 44), 0.7), mix(far, (222, 158, 74), 0.7)
     near, far = scaled(near, light.tint), mix(scaled(far, light.tint), light.sky[2], 0.22)
     draw.rectangle((0, horizon * side, side, side), fill=far)
     _marks(draw, side, scene, near, far, horizon, rng)

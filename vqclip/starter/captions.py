@@ -25,6 +25,20 @@ NAMES: dict[str, Phrases] = {
     "flower": ("flower", "flower", "blossom", "bloom"),
     "rocket": ("rocket", "rocket", "spaceship", "rocket ship", "spacecraft"),
     "snowman": ("snowman",),
+    "cat": ("cat", "cat", "kitten"),
+    "owl": ("owl",),
+    "butterfly": ("butterfly",),
+    "whale": ("whale",),
+    "penguin": ("penguin",),
+    "car": ("car", "car", "automobile"),
+    "train": ("train", "train", "steam train", "locomotive"),
+    "airplane": ("airplane", "airplane", "plane", "aeroplane"),
+    "tent": ("tent",),
+    "umbrella": ("umbrella", "umbrella", "parasol"),
+    "robot": ("robot",),
+    "temple": ("temple", "temple", "greek temple"),
+    "pumpkin": ("pumpkin",),
+    "palm": ("palm tree", "palm tree", "palm"),
 }
 _PLURAL: frozenset[str] = frozenset({"mountains", "waterfalls", "cacti", "pyramids", "skyscrapers"})
 
@@ -54,6 +68,9 @@ _BEFORE: dict[str, Phrases] = {
     "rain": ("rainy", "wet"),
     "snow": ("snowy", "wintry", "snow covered"),
     "storm": ("stormy",),
+    "rainbow": (),
+    "aurora": (),
+    "autumn": ("autumn",),
 }
 _AFTER: dict[str, Phrases] = {
     "day": ("by day", "in daylight", "sunlit", "during the day", "in the daytime"),
@@ -82,6 +99,9 @@ _AFTER: dict[str, Phrases] = {
     "rain": ("in the rain", "in rain", "in heavy rain", "in a downpour", "in rainy weather", "under rain clouds"),
     "snow": ("in snow", "in the snow", "in winter", "in falling snow", "in a snowfall", "under snow", "in a blizzard"),
     "storm": ("in a storm", "in a thunderstorm", "with lightning", "under storm clouds", "in stormy weather"),
+    "rainbow": ("under a rainbow", "with a rainbow", "and a rainbow", "before a rainbow"),
+    "aurora": ("under an aurora", "under the aurora", "under the northern lights", "with northern lights"),
+    "autumn": ("in autumn", "in autumn", "in falling leaves", "with autumn leaves", "in the fall"),
 }
 _ALONE: dict[str, Phrases] = {
     "day": ("day", "daylight", "daytime"),
@@ -93,6 +113,9 @@ _ALONE: dict[str, Phrases] = {
     "rain": ("rain", "rain", "rainy", "rainfall"),
     "snow": ("snow", "snow", "winter", "snowfall", "snowy"),
     "storm": ("storm", "storm", "thunderstorm", "lightning", "stormy"),
+    "rainbow": ("rainbow",),
+    "aurora": ("aurora", "northern lights"),
+    "autumn": ("autumn", "autumn leaves", "falling leaves"),
 }
 # Where sun or stars are to be seen, they may be named as well; two moods may melt into one phrase.
 _BOTH: dict[tuple[str, str], Phrases] = {
@@ -123,6 +146,14 @@ _BOTH: dict[tuple[str, str], Phrases] = {
     ("dawn", "rain"): ("on a rainy morning",),
     ("dawn", "snow"): ("on a snowy morning", "on a winter morning"),
     ("dawn", "storm"): ("on a stormy morning",),
+    ("day", "rainbow"): ("by day under a rainbow",),
+    ("sunset", "rainbow"): ("under a rainbow at sunset",),
+    ("dawn", "rainbow"): ("under a rainbow in the morning",),
+    ("night", "aurora"): ("at night under the aurora", "under the northern lights at night"),
+    ("day", "autumn"): ("on an autumn day",),
+    ("sunset", "autumn"): ("on an autumn evening",),
+    ("night", "autumn"): ("on an autumn night",),
+    ("dawn", "autumn"): ("on an autumn morning",),
 }
 _GROUND_AFTER: dict[str, Phrases] = {
     "meadow": ("in a meadow", "on a green field", "on the grass", "in the fields"),
@@ -146,6 +177,15 @@ _GROUND_OF: dict[tuple[str, str], Phrases] = {  # where the usual words would be
     ("rocket", "hills"): ("over the hills", "in the sky", "lifting off"),
     ("rocket", "desert"): ("over the desert", "taking off", "flying in the sky"),
     ("rocket", "sea"): ("over the sea", "in the sky"),
+    ("airplane", "meadow"): ("over a meadow", "in the sky", "flying in the sky"),
+    ("airplane", "hills"): ("over the hills", "in the sky"),
+    ("airplane", "desert"): ("over the desert", "in the sky"),
+    ("airplane", "sea"): ("over the sea", "in the sky"),
+    ("airplane", "street"): ("over a road", "in the sky"),
+    ("butterfly", "hills"): ("over the hills", "in the fields"),
+    ("whale", "sea"): ("in the sea", "in the ocean", "on the waves"),
+    ("owl", "forest"): ("in the woods", "in a forest", "on a branch"),
+    ("owl", "hills"): ("on a branch",),
 }
 _STYLE_FRONT: dict[str, Phrases] = {
     "plain": ("a picture of", "an illustration of", "an image of", "a scene with"),
@@ -158,6 +198,7 @@ _STYLE_FRONT: dict[str, Phrases] = {
     "pastel": ("a pastel drawing of", "pastel painting of", "a soft pastel of"),
     "poster": ("a poster of", "a flat poster of", "a poster with"),
     "mosaic": ("a mosaic of", "mosaic of", "a tile mosaic of"),
+    "glass": ("stained glass of", "a stained glass window of", "a stained glass picture of"),
 }
 _STYLE_BACK: dict[str, Phrases] = {
     "plain": (),
@@ -166,14 +207,28 @@ _STYLE_BACK: dict[str, Phrases] = {
     "pencil": ("pencil sketch", "pencil drawing", "sketch", "drawn in pencil"),
     "ink": ("ink drawing", "in ink", "ink", "black ink", "pen and ink"),
     "pixel": ("pixel art", "pixel art", "8 bit pixel art", "pixels"),
-    "neon": ("neon", "neon lights", "glowing neon", "in neon"),
+    "neon": ("neon", "neon glow", "glowing neon", "in neon"),
     "pastel": ("pastel", "pastel colors", "in pastel", "soft pastel"),
     "poster": ("poster", "poster art", "flat colors", "poster style"),
     "mosaic": ("mosaic", "mosaic tiles", "as a mosaic", "mosaic style"),
+    "glass": ("stained glass", "stained glass", "stained glass window", "in stained glass"),
 }
 _FLOURISH: Phrases = ("big", "tall", "old", "beautiful", "lonely", "great", "lone", "little")
 _GLUE: Phrases = ("a", "an", "the", "of", "with", "and", "scarf", "sails", "walls", "petals")
-_PART: dict[str, str] = {"snowman": "scarf", "ship": "sails", "castle": "walls", "house": "walls", "flower": "petals"}
+_RELATIONS: dict[str, Phrases] = {
+    "beside": ("beside", "beside", "next to", "and"),
+    "behind": ("behind",),
+    "in front of": ("in front of", "in front of", "before"),
+}
+_SCARVED: frozenset[str] = frozenset({"snowman", "penguin"})
+_PART: dict[str, str] = {
+    "snowman": "scarf",
+    "penguin": "scarf",
+    "ship": "sails",
+    "castle": "walls",
+    "house": "walls",
+    "flower": "petals",
+}
 
 # What a style cannot show is not said.
 _UNSEEN_MOODS: dict[str, Phrases] = {
@@ -181,6 +236,7 @@ _UNSEEN_MOODS: dict[str, Phrases] = {
     "ink": TIMES,
     "neon": ("day", "sunset", "dawn"),
     "mosaic": ("rain",),
+    "pixel": ("rain",),
 }
 _UNSEEN_COLORS: dict[str, Phrases] = {"pencil": COLORS, "ink": COLORS, "neon": ("white", "black", "brown", "silver")}
 
@@ -193,25 +249,37 @@ def _article(phrase: str) -> str:
     return f"an {phrase}" if phrase[0] in "aeiou" and not phrase.startswith("one") else f"a {phrase}"
 
 
-def _noun(scene: Scene, before: list[str], rng: Generator, *, bare: bool) -> str:
-    """The subject with what stands before it, its color and, unless bare, its article."""
-    name = _pick(rng, NAMES[scene.subject])
+def _noun(subject: str, color: str | None, before: list[str], rng: Generator, *, bare: bool) -> str:
+    """A subject with what stands before it, its color and, unless bare, its article."""
+    name = _pick(rng, NAMES[subject])
     words = [_pick(rng, _FLOURISH)] if rng.random() < 0.08 else []
     words += before
     tail = ""
-    if scene.color is not None and scene.color not in _UNSEEN_COLORS.get(scene.style, ()) and rng.random() < 0.95:
-        color = _pick(rng, _COLOR_WORDS[scene.color])
-        part = _PART.get(scene.subject)
-        if scene.subject == "snowman":
-            tail = f" with {_article(color)} scarf"
+    if color is not None and rng.random() < 0.95:
+        said, part = _pick(rng, _COLOR_WORDS[color]), _PART.get(subject)
+        if subject in _SCARVED:
+            tail = f" with {_article(said)} scarf"
         elif part is not None and rng.random() < 0.15:
-            tail = f" with {color} {part}"
+            tail = f" with {said} {part}"
         else:
-            words.append(color)
+            words.append(said)
     phrase = " ".join([*words, name])
     if not bare and name not in _PLURAL:
         phrase = f"the {phrase}" if rng.random() < 0.04 else _article(phrase)
     return phrase + tail
+
+
+def _nouns(scene: Scene, before: list[str], rng: Generator, *, bare: bool) -> str:
+    """What the scene shows: `a red house`, or `a cat in front of a red house`."""
+    unseen = _UNSEEN_COLORS.get(scene.style, ())
+    color, other_color = (None if c in unseen else c for c in (scene.color, scene.other_color))
+    first = _noun(scene.subject, color, before, rng, bare=bare)
+    if scene.other is None or scene.relation is None:
+        return first
+    second = _noun(scene.other, other_color, [], rng, bare=bare)
+    if scene.relation == "beside" and rng.random() < 0.5:
+        first, second = second, first
+    return f"{first} {_pick(rng, _RELATIONS[scene.relation])} {second}"
 
 
 def _told(scene: Scene, rng: Generator) -> list[str]:
@@ -223,7 +291,7 @@ def _told(scene: Scene, rng: Generator) -> list[str]:
 
 
 def _where(scene: Scene, rng: Generator) -> list[str]:
-    if rng.random() > 0.3:
+    if rng.random() > (0.3 if scene.other is None else 0.15):
         return []
     return [_pick(rng, _GROUND_OF.get((scene.subject, scene.ground), _GROUND_AFTER[scene.ground]))]
 
@@ -242,14 +310,14 @@ def _sentence(scene: Scene, rng: Generator) -> str:
             before.append(_pick(rng, _BEFORE[mood]))
         else:
             after.insert(int(rng.integers(len(after) + 1)), _pick(rng, _AFTER[mood]))
-    return " ".join([_noun(scene, before, rng, bare=rng.random() < 0.2), *after])
+    return " ".join([_nouns(scene, before, rng, bare=rng.random() < 0.2), *after])
 
 
 def _listed(scene: Scene, rng: Generator) -> list[str]:
     """`windmill`, `rain`, `night`: the subject first, then single words in any order."""
     rest = [_pick(rng, _ALONE[mood]) for mood in _told(scene, rng)] + _where(scene, rng)
     rng.shuffle(rest)
-    return [_noun(scene, [], rng, bare=rng.random() < 0.6), *rest]
+    return [_nouns(scene, [], rng, bare=rng.random() < 0.6), *rest]
 
 
 def caption(scene: Scene, rng: Generator) -> str:
@@ -282,5 +350,5 @@ def words() -> dict[str, Phrases]:
     known |= {mood: _tokens(_BEFORE[mood], _AFTER[mood], _ALONE[mood]) for mood in (*TIMES, *WEATHERS)}
     known |= {style: _tokens(_STYLE_FRONT[style], _STYLE_BACK[style]) for style in STYLES}
     known |= {ground: _tokens(_GROUND_AFTER[ground]) for ground in GROUNDS}
-    known["glue"] = _tokens(_GLUE, _FLOURISH, *_BOTH.values(), *_GROUND_OF.values())
+    known["glue"] = _tokens(_GLUE, _FLOURISH, *_RELATIONS.values(), *_BOTH.values(), *_GROUND_OF.values())
     return known

@@ -57,6 +57,9 @@ _GRAY: dict[str, tuple[RGB, float, float]] = {  # towards which gray, how far, h
     "rain": ((112, 124, 140), 0.55, 0.86),
     "snow": ((196, 206, 220), 0.5, 0.97),
     "storm": ((50, 52, 68), 0.72, 0.7),
+    "rainbow": ((150, 178, 206), 0.35, 0.98),
+    "aurora": ((6, 20, 44), 0.3, 1.0),
+    "autumn": ((236, 206, 160), 0.4, 0.98),
 }
 
 

@@ -1,13 +1,15 @@
 """Renders a scene: backdrop, subject, weather and style, layer upon layer."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFilter
 
+from vqclip.starter import subjects_animals as animals
 from vqclip.starter import subjects_built as built
+from vqclip.starter import subjects_made as made
 from vqclip.starter import subjects_nature as nature
 from vqclip.starter import subjects_things as things
 from vqclip.starter.backdrop import WATER, backdrop
@@ -15,7 +17,7 @@ from vqclip.starter.palette import NAMED, RGB, Light, Tones, light_of, mix, scal
 from vqclip.starter.pen import Pen, Place
 from vqclip.starter.styles import LINES, apply_style
 from vqclip.starter.weather import fall, veil
-from vqclip.starter.world import Scene
+from vqclip.starter.world import WIDE, Scene
 
 Painter = Callable[[Pen, Tones, Generator], None]
 
@@ -77,9 +79,82 @@ RECIPES: dict[str, Recipe] = {
         things.rocket, ((236, 236, 240), (208, 212, 222)), (0.68, 0.82), (0.86, 0.94), (0.76, 0.86), 0.1, 0.28
     ),
     "snowman": Recipe(things.snowman, ((206, 44, 44), (36, 110, 190), (40, 140, 80)), (0.7, 0.84), (0.88, 0.94)),
+    "cat": Recipe(
+        animals.cat, ((226, 140, 58), (120, 116, 122), (70, 66, 76), (214, 190, 160)), (0.66, 0.82), (0.88, 0.95)
+    ),
+    "owl": Recipe(animals.owl, ((150, 104, 62), (176, 130, 84), (120, 104, 96)), (0.68, 0.84), (0.88, 0.96)),
+    "butterfly": Recipe(
+        animals.butterfly,
+        ((244, 140, 40), (70, 140, 230), (250, 210, 70), (214, 80, 140)),
+        (0.56, 0.7),
+        (0.76, 0.86),
+        (0.76, 0.86),
+        0.1,
+        0.3,
+    ),
+    "whale": Recipe(
+        animals.whale, ((62, 104, 158), (84, 96, 128), (56, 124, 170)), (0.5, 0.6), (0.8, 0.88), (0.58, 0.7), 0.06
+    ),
+    "penguin": Recipe(animals.penguin, ((206, 44, 44), (36, 110, 190), (240, 176, 40)), (0.68, 0.84), (0.88, 0.94)),
+    "car": Recipe(
+        made.car,
+        ((206, 46, 42), (46, 110, 190), (240, 186, 50), (70, 150, 110)),
+        (0.46, 0.56),
+        (0.84, 0.92),
+        (0.56, 0.68),
+        0.06,
+    ),
+    "train": Recipe(
+        made.train, ((50, 110, 80), (160, 44, 44), (50, 66, 110)), (0.52, 0.6), (0.84, 0.92), (0.58, 0.7), 0.05
+    ),
+    "airplane": Recipe(
+        made.airplane,
+        ((226, 60, 50), (240, 240, 244), (60, 120, 200), (246, 196, 60)),
+        (0.42, 0.5),
+        (0.6, 0.72),
+        (0.8, 0.88),
+        0.06,
+        0.16,
+    ),
+    "tent": Recipe(
+        made.tent,
+        ((232, 130, 44), (66, 140, 90), (210, 70, 60), (60, 120, 190)),
+        (0.52, 0.62),
+        (0.86, 0.94),
+        (0.6, 0.72),
+        0.08,
+    ),
+    "umbrella": Recipe(
+        made.umbrella,
+        ((214, 50, 50), (50, 120, 200), (120, 70, 160)),
+        (0.66, 0.8),
+        (0.86, 0.94),
+        (0.66, 0.76),
+        0.08,
+        0.14,
+    ),
+    "robot": Recipe(made.robot, ((150, 164, 182), (110, 150, 190), (200, 170, 90)), (0.7, 0.84), (0.89, 0.95)),
+    "temple": Recipe(
+        built.temple, ((236, 228, 208), (224, 206, 170), (206, 204, 210)), (0.56, 0.66), (0.82, 0.9), (0.62, 0.74), 0.06
+    ),
+    "pumpkin": Recipe(
+        nature.pumpkin, ((240, 130, 30), (240, 130, 30), (226, 150, 50)), (0.56, 0.7), (0.84, 0.92), (0.56, 0.7)
+    ),
+    "palm": Recipe(nature.palm, ((70, 156, 72), (60, 140, 84)), (0.74, 0.88), (0.88, 0.95), (0.66, 0.76), 0.08),
 }
-AFLOAT: frozenset[str] = frozenset({"ship", "bridge"})
-FLYING: frozenset[str] = frozenset({"balloon", "rocket"})
+AFLOAT: frozenset[str] = frozenset({"ship", "bridge", "whale"})
+FLYING: frozenset[str] = frozenset({"balloon", "rocket", "butterfly", "airplane"})
+BESIDE, NEARER, FARTHER = 0.6, 0.6, 0.84
+"""How large a subject of two is drawn, against one alone: side by side, before the other, and behind it."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """One subject of a scene, in the color it is given, and where it stands."""
+
+    subject: str
+    color: str | None
+    place: Place
 
 
 def _place(recipe: Recipe, rng: Generator) -> Place:
@@ -93,12 +168,35 @@ def _place(recipe: Recipe, rng: Generator) -> Place:
     )
 
 
-def _underlay(image: Image.Image, scene: Scene, light: Light, place: Place, rng: Generator) -> None:
+def _stands(scene: Scene, rng: Generator) -> list[Stand]:
+    """Where the subjects stand, the farther one first."""
+    place = _place(RECIPES[scene.subject], rng)
+    first = Stand(scene.subject, scene.color, place)
+    if scene.other is None:
+        return [first]
+    second = Stand(scene.other, scene.other_color, _place(RECIPES[scene.other], rng))
+    side = 1 if rng.random() < 0.5 else -1
+    if scene.relation == "beside":
+        return [_moved(first, BESIDE, 0.5 - 0.23 * side), _moved(second, BESIDE, 0.5 + 0.23 * side)]
+    far, near = (first, second) if scene.relation == "behind" else (second, first)
+    aside = 0.02 if far.subject in WIDE else 0.13
+    low = min(0.97, max(near.place.y, far.place.y) + 0.03)
+    return [_moved(far, FARTHER, 0.5 - aside * side), _moved(near, NEARER, 0.5 + 0.18 * side, low)]
+
+
+def _moved(stand: Stand, share: float, x: float, y: float | None = None) -> Stand:
+    place = stand.place
+    moved = replace(place, x=x, y=place.y if y is None or stand.subject in FLYING else y, scale=place.scale * share)
+    return replace(stand, place=moved)
+
+
+def _underlay(image: Image.Image, scene: Scene, light: Light, stand: Stand) -> None:
     """What a subject stands on: an island in water, a shadow on land."""
-    if scene.subject in FLYING or scene.subject in AFLOAT or scene.subject in ("city", "waterfall"):
+    if stand.subject in FLYING or stand.subject in AFLOAT or stand.subject in ("city", "waterfall"):
         return
+    place = stand.place
     draw, side = ImageDraw.Draw(image), image.width
-    wide = place.scale * (0.9 if scene.subject in ("mountain", "volcano") else 0.62)
+    wide = place.scale * (0.9 if stand.subject in ("mountain", "volcano", "temple", "tent", "car", "train") else 0.62)
     x0, x1, y = (place.x - wide) * side, (place.x + wide) * side, place.y * side
     if scene.ground in WATER:
         land = scaled(mix((112, 148, 76), (236, 240, 248), 0.8 if scene.weather == "snow" else 0.0), light.tint)
@@ -110,13 +208,13 @@ def _underlay(image: Image.Image, scene: Scene, light: Light, place: Place, rng:
         draw.ellipse((x0 + wide * 0.2 * side, y - 0.025 * side, x1, y + 0.035 * side), fill=dark)
 
 
-def _overlay(layer: Image.Image, scene: Scene, light: Light, place: Place) -> None:
-    """What laps over a subject's foot: waves before a ship or a bridge."""
-    if scene.subject not in AFLOAT:
+def _overlay(layer: Image.Image, light: Light, stand: Stand) -> None:
+    """What laps over a subject's foot: waves before a ship, a whale or a bridge."""
+    if stand.subject not in AFLOAT:
         return
-    pen = Pen(layer, light, Place(place.x, place.y, 1.0))
+    pen = Pen(layer, light, Place(stand.place.x, stand.place.y, 1.0))
     foam, water = (214, 232, 244), (44, 110, 168)
-    half = 0.5 if scene.subject == "ship" else 0.0
+    half = 0.0 if stand.subject == "bridge" else 0.7 * stand.place.scale
     for k in range(-3, 4):
         x = k * 0.15
         if abs(x) < half:
@@ -124,19 +222,31 @@ def _overlay(layer: Image.Image, scene: Scene, light: Light, place: Place) -> No
             pen.oval(x, -0.014, 0.11, 0.024, water)
 
 
-def _layers(scene: Scene, side: int, rng: Generator) -> tuple[Image.Image, Image.Image, Light, float]:
-    """Backdrop and subject at drawing size, with the light and the horizon they share."""
+@dataclass(frozen=True)
+class Layers:
+    """A scene at drawing size: the backdrop, one transparent layer a subject, and the light and horizon they share."""
+
+    behind: Image.Image
+    subjects: list[tuple[Stand, Image.Image]]
+    light: Light
+    horizon: float
+
+
+def _layers(scene: Scene, side: int, rng: Generator) -> Layers:
     recipe, light = RECIPES[scene.subject], light_of(scene.time, scene.weather)
     horizon = float(rng.uniform(*recipe.horizon))
-    place = _place(recipe, rng)
+    stands = _stands(scene, rng)
     behind = backdrop(scene, light, side, horizon, rng)
-    _underlay(behind, scene, light, place, rng)
-    layer = Image.new("RGBA", (side, side))
-    natural = recipe.natural[int(rng.integers(len(recipe.natural)))]
-    color = NAMED[scene.color] if scene.color else natural
-    recipe.paint(Pen(layer, light, place), tones(color), rng)
-    _overlay(layer, scene, light, place)
-    return behind, layer, light, horizon
+    subjects = []
+    for stand in stands:
+        _underlay(behind, scene, light, stand)
+        layer = Image.new("RGBA", (side, side))
+        natural = RECIPES[stand.subject].natural
+        color = NAMED[stand.color] if stand.color else natural[int(rng.integers(len(natural)))]
+        RECIPES[stand.subject].paint(Pen(layer, light, stand.place), tones(color), rng)
+        _overlay(layer, light, stand)
+        subjects.append((stand, layer))
+    return Layers(behind, subjects, light, horizon)
 
 
 def _capped(paint: np.ndarray, alpha: np.ndarray, snow: RGB) -> np.ndarray:
@@ -149,10 +259,9 @@ def _capped(paint: np.ndarray, alpha: np.ndarray, snow: RGB) -> np.ndarray:
 
 
 def _join(
-    scene: Scene, behind: Image.Image, layer: Image.Image, light: Light, veils: tuple[np.ndarray, np.ndarray] | None
-) -> Image.Image:
-    """Lays the subject on the backdrop with a faint rim around it, each under its share of fog."""
-    back = np.asarray(behind, np.float32)
+    scene: Scene, back: np.ndarray, stand: Stand, layer: Image.Image, light: Light, veil: np.ndarray | None
+) -> np.ndarray:
+    """Lays a subject on what is behind it [S, S, 3] with a faint rim around it, under its share of fog."""
     front = np.asarray(layer, np.float32)
     alpha = front[..., 3:] / 255
     paint = front[..., :3] * alpha
@@ -160,13 +269,11 @@ def _join(
     rim = np.asarray(halo, np.float32)[..., None] / 255
     toward = np.array(mix(light.sky[2], (255, 255, 255), 0.25) if scene.time == "night" else (24, 26, 48), np.float32)
     back = back + (toward - back) * (rim * (0.34 if scene.time == "night" else 0.3))
-    if scene.weather == "snow" and scene.subject not in ("volcano", "rocket"):
+    if scene.weather == "snow" and stand.subject not in ("volcano", "rocket", "airplane", "butterfly"):
         paint = _capped(paint, alpha, scaled((248, 250, 255), light.tint))
-    if veils is not None:
-        haze = np.array(light.haze, np.float32)
-        back = back + (haze - back) * veils[0][..., None]
-        paint = paint + (haze * alpha - paint) * veils[1][..., None]
-    return Image.fromarray(np.clip(back * (1 - alpha) + paint, 0, 255).astype(np.uint8))
+    if veil is not None:
+        paint = paint + (np.array(light.haze, np.float32) * alpha - paint) * veil[..., None]
+    return back * (1 - alpha) + paint
 
 
 def render(scene: Scene, size: int, rng: Generator) -> np.ndarray:
@@ -174,9 +281,14 @@ def render(scene: Scene, size: int, rng: Generator) -> np.ndarray:
 
     Shapes: -> [size, size, 3] uint8, RGB. The same scene, size and state of `rng` give the same picture.
     """
-    behind, layer, light, horizon = _layers(scene, 2 * size, rng)
-    veils = veil(size, horizon, rng) if scene.weather == "fog" else None
-    image = _join(scene, behind.reduce(2), layer.reduce(2), light, veils)
+    layers = _layers(scene, 2 * size, rng)
+    light, sheet = layers.light, np.asarray(layers.behind.reduce(2), np.float32)
+    veils = veil(size, layers.horizon, rng) if scene.weather == "fog" else None
+    if veils is not None:
+        sheet = sheet + (np.array(light.haze, np.float32) - sheet) * veils[0][..., None]
+    for stand, layer in layers.subjects:
+        sheet = _join(scene, sheet, stand, layer.reduce(2), light, None if veils is None else veils[1])
+    image = Image.fromarray(np.clip(sheet, 0, 255).astype(np.uint8))
     if scene.style in LINES:  # a flake or a drop under these would become a ring of its own
         return np.array(fall(apply_style(image, scene.style, rng), scene, light, rng))
     return np.array(apply_style(fall(image, scene, light, rng), scene.style, rng))

@@ -1,4 +1,4 @@
-"""Painting styles as filters: a finished picture in, the same picture in paint, ink, tiles or light out."""
+"""Painting styles as filters: a finished picture in, the same picture in paint, ink, tiles, glass or light out."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ def watercolor(image: Image.Image, rng: Generator) -> Image.Image:
     size = image.width
     soft = image.filter(ImageFilter.MedianFilter(3)).filter(ImageFilter.GaussianBlur(size / 110))
     wash = np.asarray(soft, np.float32)
-    blot = (0.66 + 0.26 * noise(size, 9, rng) - 0.12 * noise(size, size // 3, rng))[..., None]
+    blot = (0.62 + 0.26 * noise(size, 9, rng))[..., None]
     wash = 252 - (252 - wash) * blot
     wash -= np.clip(_edges(_gray(soft)) * 0.5, 0, 46)[..., None]
     away = np.minimum(np.arange(size), np.arange(size)[::-1]) / size
@@ -48,14 +48,14 @@ def oil(image: Image.Image, rng: Generator) -> Image.Image:
     canvas = ImageEnhance.Color(image).enhance(1.3)
     pixels = np.asarray(canvas)
     draw = ImageDraw.Draw(canvas)
-    count = 850
+    count = 620
     at = rng.integers(0, size, (count, 2))
-    picked = pixels[at[:, 1], at[:, 0]].astype(np.int16) + rng.integers(-20, 21, (count, 1))
+    picked = pixels[at[:, 1], at[:, 0]].astype(np.int16) + rng.integers(-16, 17, (count, 1))
     turn = noise(size, 5, rng)[at[:, 1], at[:, 0]] * 7
-    reach = rng.uniform(0.016, 0.034, count) * size
+    reach = rng.uniform(0.024, 0.046, count) * size
     dx, dy = np.cos(turn) * reach, np.sin(turn) * reach
     lines = np.stack([at[:, 0] - dx, at[:, 1] - dy, at[:, 0] + dx, at[:, 1] + dy], 1).tolist()
-    width = max(2, round(size / 46))
+    width = max(2, round(size / 36))
     for line, color in zip(lines, np.clip(picked, 0, 255).tolist(), strict=True):
         draw.line(line, fill=tuple(color), width=width)
     return Image.blend(canvas, canvas.filter(ImageFilter.EMBOSS).filter(ImageFilter.SMOOTH), 0.12)
@@ -68,10 +68,10 @@ def pencil(image: Image.Image, rng: Generator) -> Image.Image:
     low, high = gray.min(), gray.max()
     tone = (gray - low) / max(30.0, float(high - low))
     yy, xx = np.mgrid[0:size, 0:size] / size
-    hatch = 0.5 + 0.5 * np.sin((xx + yy * rng.uniform(0.7, 1.3)) * 2 * np.pi * 30)
+    hatch = 0.5 + 0.5 * np.sin((xx + yy * rng.uniform(0.7, 1.3)) * 2 * np.pi * 18)
     shade = np.clip(0.8 - tone, 0, 1) * (0.42 + 0.5 * hatch)
     line = np.clip(_edges(gray) / 60, 0, 1)
-    sheet = 246 - 150 * shade - 170 * line + (noise(size, size // 2, rng) - 0.5) * 13
+    sheet = 246 - 150 * shade - 170 * line
     return _image(np.clip(sheet, 46, 250)[..., None] * np.array([1.0, 0.99, 0.965]))
 
 
@@ -81,7 +81,7 @@ def ink(image: Image.Image, rng: Generator) -> Image.Image:
     gray = _gray(ImageOps.autocontrast(image.convert("L"), 2), size / 160)
     dark, half = np.percentile(gray, (rng.uniform(9, 16), rng.uniform(38, 48)))
     yy, xx = np.mgrid[0:size, 0:size] / size
-    hatch = np.sin((xx - yy) * 2 * np.pi * 24) > 0.35
+    hatch = np.sin((xx - yy) * 2 * np.pi * 16) > 0.35
     black = (gray < min(dark, 90)) | ((gray < half) & hatch) | (_edges(gray) > 34)
     paper = np.array([[246, 240, 224], [250, 250, 248]][int(rng.integers(2))], np.float32)
     sheet = _image(np.where(black[..., None], np.array([22, 22, 30], np.float32), paper))
@@ -115,9 +115,8 @@ def pastel(image: Image.Image, rng: Generator) -> Image.Image:
     """Soft pale chalk."""
     size = image.width
     soft = np.asarray(image.filter(ImageFilter.GaussianBlur(size / 128)), np.float32)
-    pale = soft * 0.52 + 255 * 0.42 + np.array([8, 0, 8], np.float32)
-    grain = (noise(size, size // 2, rng) - 0.5)[..., None] * 15
-    return _image(pale + grain)
+    chalk = (noise(size, size // 8, rng) - 0.5)[..., None] * 16
+    return _image(soft * 0.52 + 255 * 0.42 + np.array([8, 0, 8], np.float32) + chalk)
 
 
 def poster(image: Image.Image, rng: Generator) -> Image.Image:
@@ -134,10 +133,10 @@ def poster(image: Image.Image, rng: Generator) -> Image.Image:
 
 def mosaic(image: Image.Image, rng: Generator) -> Image.Image:
     """Uneven tiles set in pale or dark mortar."""
-    size, cells = image.width, 24
+    size, cells = image.width, 16
     tint = np.asarray(ImageEnhance.Color(image).enhance(1.3).resize((cells, cells), Image.Resampling.BOX), np.int16)
     tint = np.clip(tint + rng.integers(-13, 14, (cells, cells, 1)), 0, 255).tolist()
-    mortar = ((36, 34, 42), (226, 218, 204))[int(rng.integers(2))]
+    mortar = ((56, 52, 60), (208, 200, 188))[int(rng.integers(2))]
     grid = np.stack(np.meshgrid(np.arange(cells + 1), np.arange(cells + 1)), -1) + rng.uniform(
         -0.2, 0.2, (cells + 1, cells + 1, 2)
     )
@@ -152,9 +151,31 @@ def mosaic(image: Image.Image, rng: Generator) -> Image.Image:
     return sheet.reduce(2)
 
 
+def glass(image: Image.Image, rng: Generator) -> Image.Image:
+    """Stained glass: panes of glowing color, held by broad lines of lead."""
+    size, count = image.width, 26
+    vivid = ImageEnhance.Contrast(ImageEnhance.Color(image).enhance(1.8)).enhance(1.15)
+    flat = vivid.filter(ImageFilter.MedianFilter(5)).quantize(9, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
+    seeds = rng.random((count, 2)).astype(np.float32) * size
+    at = np.arange(size, dtype=np.float32)
+    away = (at[:, None, None] - seeds[:, 0]) ** 2 + (at[None, :, None] - seeds[:, 1]) ** 2
+    pane = away.argmin(-1)
+    lit = np.asarray(flat.convert("RGB"), np.float32) * rng.uniform(0.86, 1.14, (count, 1))[pane]
+    label = np.asarray(flat, np.int32)
+    border = np.zeros((size, size), bool)
+    for line in (pane, label):
+        border[:, 1:] |= line[:, 1:] != line[:, :-1]
+        border[1:] |= line[1:] != line[:-1]
+    lead = Image.fromarray(border.astype(np.uint8) * 255).filter(ImageFilter.MaxFilter(3 if size <= 128 else 5))
+    sheet = _image(lit)
+    sheet.paste((24, 22, 30), mask=lead)
+    return sheet.filter(ImageFilter.SMOOTH)
+
+
 FILTERS: dict[str, Style] = {
     "watercolor": watercolor, "oil": oil, "pencil": pencil, "ink": ink, "pixel": pixel,
     "neon": neon, "pastel": pastel, "poster": poster, "mosaic": mosaic,
+    "glass": glass,
 }  # fmt: skip
 LINES: frozenset[str] = frozenset({"pencil", "ink", "neon"})  # styles made of outlines
 

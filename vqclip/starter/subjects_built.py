@@ -1,4 +1,4 @@
-"""Painters of what people build on land: castle, lighthouse, house, windmill, pyramid, bridge, city."""
+"""Painters of what people build on land: castle, lighthouse, house, windmill, pyramid, bridge, city, temple."""
 
 import math
 
@@ -236,3 +236,20 @@ def city(pen: Pen, t: Tones, rng: Generator) -> None:
         shade = mix(t.base, ((90, 70, 80), (60, 90, 120), (150, 130, 110))[int(rng.integers(3))], 0.5)
         _tower(pen, x, x + width, peak * float(rng.uniform(0.55, 0.95)), tones(shade), rng)
         x += width + 0.01
+
+
+def temple(pen: Pen, t: Tones, rng: Generator) -> None:
+    """A temple of columns on steps below a gable."""
+    columns = int(rng.integers(4, 6))
+    for k, half in enumerate((0.8, 0.74, 0.68)):
+        pen.rect(-half, 0.06 * k, half, 0.06 * (k + 1), (t.dark, t.base, t.light)[k])
+    pen.rect(-0.6, 0.18, 0.6, 0.62, mix(t.dark, (40, 36, 48), 0.5))
+    for k in range(columns):
+        x = -0.56 + 1.12 * k / (columns - 1)
+        pen.rect(x - 0.075, 0.18, x + 0.075, 0.62, t.base)
+        pen.rect(x - 0.075, 0.18, x - 0.02, 0.62, t.light)
+        pen.rect(x + 0.03, 0.18, x + 0.075, 0.62, t.dark)
+        pen.rect(x - 0.1, 0.59, x + 0.1, 0.64, t.light)
+    pen.rect(-0.7, 0.64, 0.7, 0.72, t.base)
+    pen.poly([(-0.76, 0.72), (0, 0.98), (0.76, 0.72)], t.light)
+    pen.poly([(-0.5, 0.75), (0, 0.92), (0.5, 0.75)], t.dark)

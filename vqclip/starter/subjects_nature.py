@@ -215,3 +215,37 @@ def flower(pen: Pen, t: Tones, rng: Generator) -> None:
     )
     pen.oval(0, 0.68, 0.13, 0.13, heart)
     pen.oval(0.02, 0.66, 0.08, 0.08, mix(heart, (90, 50, 20), 0.35))
+
+
+def pumpkin(pen: Pen, t: Tones, rng: Generator) -> None:
+    """A ribbed pumpkin with a green stem; now and then with a lit face."""
+    for x, r, c in ((-0.34, 0.24, t.dark), (0.34, 0.24, t.dark), (-0.19, 0.26, t.base), (0.19, 0.26, t.base)):
+        pen.oval(x, 0.37, r, 0.36, c)
+    pen.oval(0, 0.38, 0.22, 0.38, t.light)
+    for x in (-0.27, 0.27):
+        pen.line([(x * 0.5, 0.71), (x, 0.4), (x * 0.55, 0.04)], 0.02, t.dark)
+    pen.poly([(-0.08, 0.7), (-0.04, 0.9), (-0.14, 0.98), (0.0, 1.0), (0.06, 0.88), (0.08, 0.7)], LEAF.dark)
+    pen.oval(0.24, 0.79, 0.17, 0.07, LEAF.base)
+    if rng.random() < 0.4:
+        face: RGB = (255, 220, 90) if pen.light.lamps else (62, 34, 24)
+        for side in (-1, 1):
+            pen.poly([(side * 0.09, 0.44), (side * 0.27, 0.44), (side * 0.18, 0.6)], face, glow=pen.light.lamps)
+        pen.poly([(-0.28, 0.32), (-0.14, 0.26), (0, 0.32), (0.14, 0.26), (0.28, 0.32), (0.14, 0.12), (-0.14, 0.12)],
+                 face, glow=pen.light.lamps)  # fmt: skip
+
+
+def palm(pen: Pen, t: Tones, rng: Generator) -> None:
+    """A palm tree: a bent ringed trunk under long hanging fronds."""
+    bend = float(rng.uniform(0.1, 0.26))
+    trunk = [(0.0, 0.0), (bend * 0.2, 0.28), (bend * 0.6, 0.54), (bend, 0.76)]
+    pen.line(trunk, 0.1, (142, 100, 62))
+    for x, y in ((bend * 0.1, 0.16), (bend * 0.3, 0.36), (bend * 0.62, 0.55)):
+        pen.line([(x - 0.045, y), (x + 0.045, y + 0.012)], 0.022, (96, 64, 40))
+    for k, (dx, dy) in enumerate(((-0.62, -0.2), (0.6, -0.22), (-0.5, 0.12), (0.5, 0.1), (-0.22, -0.36), (0.26, -0.36),
+                                  (-0.16, 0.24), (0.2, 0.24))):  # fmt: skip
+        mid = (bend + dx * 0.5, 0.78 + dy * 0.5 + 0.13)
+        tip = (bend + dx, 0.76 + dy)
+        color = t.dark if k % 2 else t.base
+        pen.poly([(bend, 0.82), (mid[0], mid[1] + 0.06), tip, (mid[0], mid[1] - 0.06), (bend, 0.72)], color)
+    for x in (-0.06, 0.05):
+        pen.oval(bend + x, 0.72, 0.055, 0.055, (110, 66, 38))

@@ -24,7 +24,7 @@ from vqclip.train.averages import update_average
 from vqclip.train.clip import ClipParts, contrastive, head_losses
 from vqclip.train.painted import Painted, PaintedBuffer
 from vqclip.train.scenes import SceneSet, batch_indices
-from vqclip.train.truth import labels_of, truth_table
+from vqclip.train.truth import false_caption, labels_of, truth_table
 from vqclip.train.views import random_views
 
 AT_ONCE = 4
@@ -97,9 +97,12 @@ class AdversarialParts:
     def texts(self, data: SceneSet, scenes: np.ndarray, texts: np.ndarray) -> tuple[list[str], Tensor]:
         """The captions of some scenes [K], and their embeddings [K, D] of length one."""
         captions = [data.captions[i][j] for i, j in zip(scenes, texts, strict=True)]
-        with torch.no_grad():
-            embedded = self.clip.model.encode_text(self.clip.text_rows(captions))
-        return captions, F.normalize(embedded.float(), dim=-1)
+        return captions, self.embedded(captions)
+
+    @torch.no_grad()
+    def embedded(self, captions: list[str]) -> Tensor:
+        """The embeddings [K, D] of captions, of length one."""
+        return F.normalize(self.clip.model.encode_text(self.clip.text_rows(captions)).float(), dim=-1)
 
 
 def train_against_painted(
@@ -122,7 +125,7 @@ def train_against_painted(
         count = len(shown.scenes)
         texts = chooser.integers(0, len(data.captions[0]), training.batch)
         indices[:count], texts[:count] = shown.scenes, shown.texts
-        losses = turn.learn(indices, texts, shown.images, step, rng)
+        losses = turn.learn(indices, texts, shown.images, step, rng, chooser)
         yield TrainStep(step + 1, training.steps, losses, (step + 1) * training.batch)
 
 
@@ -188,13 +191,20 @@ class _Turn:
                 buffer.step(some, guided.gradient)
 
     def learn(
-        self, indices: np.ndarray, texts: np.ndarray, painted: Tensor, step: int, rng: torch.Generator
+        self,
+        indices: np.ndarray,
+        texts: np.ndarray,
+        painted: Tensor,
+        step: int,
+        rng: torch.Generator,
+        chooser: np.random.Generator,
     ) -> dict[str, float]:
         """One update of the image tower; some real pictures pass through the VQGAN, lest its texture mean fake."""
         parts, training = self.parts, self.training
         scenes = [self.data.scenes[i] for i in indices]
         captions, wanted = parts.texts(self.data, indices, texts)
         truth, labels = truth_table(scenes, captions), labels_of(scenes)
+        false = parts.embedded([false_caption(scene, chooser) for scene in scenes])
         real = self.data.pictures(indices)
         again = (torch.from_numpy(indices) < len(self.decoded)) & (torch.rand(len(real), generator=rng) < 0.5)
         real[again] = self.decoded[indices[again.numpy()]].float() / 255
@@ -207,7 +217,7 @@ class _Turn:
             group["lr"] = training.learning_rate * warm
         for _ in range(2):
             seen = (views + delta).requires_grad_(True)
-            loss, losses = _judge(parts, seen, len(real), wanted, truth, labels, training.head_weight)
+            loss, losses = _judge(parts, seen, wanted, false, truth, labels, training.head_weight)
             parts.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parts.clip.model.visual.parameters(), 1.0)
@@ -230,18 +240,18 @@ def decoded_again(vqgan: VQGAN, data: SceneSet, count: int) -> Tensor:
 def _judge(
     parts: AdversarialParts,
     views: Tensor,
-    real: int,
     wanted: Tensor,
+    false: Tensor,
     truth: Tensor,
     labels: Mapping[str, Tensor],
     head_weight: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     with torch.autocast("cpu", torch.bfloat16):
         features = parts.clip.model.encode_image(views * 2 - 1)
-    features = features.float()
+    features, real = features.float(), len(wanted)
     unit = F.normalize(features, dim=-1)
     scale = parts.clip.model.logit_scale.exp().clamp(max=60)
-    match = contrastive(unit[:real], wanted, scale, truth, unit[real:])
+    match = contrastive(unit[:real], wanted, scale, truth, unit[real:], false)
     heads = head_losses(features[:real], parts.clip.heads, labels)
     count = len(views) - real
     fits, faked = (unit[:count] * wanted[:count]).sum(1), (unit[real:] * wanted[:count]).sum(1)

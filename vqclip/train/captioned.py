@@ -38,6 +38,10 @@ class CaptionedGallery:
         own = [set(self.captions[i]) for i in indices]
         return torch.tensor([[caption in known for caption in captions] for known in own])
 
+    def false_captions(self, indices: np.ndarray, rng: np.random.Generator) -> list[str]:
+        """What would be nearly true of these pictures is not known."""
+        return []
+
     def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
         """Nothing more is known of these pictures."""
         return {}

@@ -38,6 +38,10 @@ class Captioned(Protocol):
         """Pictures [B] and one caption of each -> bool [B, B]: is caption (column) true of picture (row)?"""
         ...
 
+    def false_captions(self, indices: np.ndarray, rng: np.random.Generator) -> list[str]:
+        """One caption for each of these pictures [B] that is nearly true of it, but not quite; [] if none is known."""
+        ...
+
     def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
         """The class [B] of each attribute that is known of these pictures; {} if none is."""
         ...
@@ -129,16 +133,26 @@ def cosine_rate(step: int, training: ClipTraining) -> float:
     return training.learning_rate * (0.02 + 0.98 * (1 + math.cos(math.pi * done)) / 2)
 
 
-def contrastive(image: Tensor, text: Tensor, scale: Tensor, truth: Tensor, extra: Tensor | None = None) -> Tensor:
+def contrastive(
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor,
+    truth: Tensor,
+    extra: Tensor | None = None,
+    false: Tensor | None = None,
+) -> Tensor:
     """The symmetric contrastive loss where one picture may have several true captions.
 
     Shapes: image, text [B, D] of length one; scale 0-d; truth bool [B, B] (row picture, column caption);
-    extra [E, D] of length one: pictures that show none of it, added to what each caption must tell apart.
+    extra [E, D] of length one: pictures that show none of it, added to what each caption must tell apart;
+    false [B, D] of length one: a caption for each picture that is nearly true, added to what the picture must.
     Source: CLIP (Radford et al., 2021) with the soft targets of supervised contrastive learning (Khosla et al., 2020).
     """
     logits = scale * image @ text.T
     target = truth.float()
-    of_images = -(F.log_softmax(logits, 1) * target / target.sum(1, keepdim=True)).sum(1).mean()
+    by_image = logits if false is None else torch.cat([logits, scale * (image * false).sum(1, keepdim=True)], 1)
+    asked = F.pad(target, (0, by_image.shape[1] - len(image)))
+    of_images = -(F.log_softmax(by_image, 1) * asked / asked.sum(1, keepdim=True)).sum(1).mean()
     by_text = logits.T if extra is None else torch.cat([logits.T, scale * text @ extra.T], 1)
     padded = F.pad(target.T, (0, by_text.shape[1] - len(image)))
     of_texts = -(F.log_softmax(by_text, 1) * padded / padded.sum(1, keepdim=True)).sum(1).mean()
@@ -158,14 +172,18 @@ def head_losses(features: Tensor, heads: nn.ModuleDict, labels: Mapping[str, Ten
 def clip_loss(
     parts: ClipParts, images: Tensor, rows: Tensor, truth: Tensor, labels: Mapping[str, Tensor], head_weight: float
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Images [V * B, 3, S, S] in [0, 1], V views of each, and rows [B, L] -> the loss, and its parts by name."""
+    """Images [V * B, 3, S, S] in [0, 1], V views of each, and rows [B, L] -> the loss, and its parts by name.
+
+    Another B rows may follow, of captions that are nearly true of the pictures.
+    """
     with torch.autocast(images.device.type, torch.bfloat16):
         features = parts.model.encode_image(images * 2 - 1)
         words = parts.model.encode_text(rows)
     features = features.float()
     scale = parts.model.logit_scale.exp().clamp(max=60)
-    image, text = F.normalize(features, dim=-1), F.normalize(words.float(), dim=-1)
-    match = torch.stack([contrastive(view, text, scale, truth) for view in image.split(len(text))]).mean()
+    image, (text, *rest) = F.normalize(features, dim=-1), F.normalize(words.float(), dim=-1).split(len(truth))
+    false = rest[0] if rest else None
+    match = torch.stack([contrastive(view, text, scale, truth, false=false) for view in image.split(len(text))]).mean()
     heads = head_losses(features, parts.heads, labels)
     return match + head_weight * heads, {"contrastive": match.detach(), "heads": heads.detach()}
 
@@ -182,7 +200,8 @@ def train_clip(parts: ClipParts, data: Captioned, training: ClipTraining, *, sta
         captions = [data.captions[i][chooser.integers(len(data.captions[i]))] for i in indices]
         truth = data.truth(indices, captions).to(parts.device)
         labels = {name: of.repeat(training.views).to(parts.device) for name, of in data.labels(indices).items()}
-        rows = parts.vocabulary.forget_some(parts.text_rows(captions), training.forget, rng).to(parts.device)
+        said = parts.text_rows([*captions, *data.false_captions(indices, chooser)])
+        rows = parts.vocabulary.forget_some(said, training.forget, rng).to(parts.device)
         pictures = data.pictures(indices, chooser)
         images = torch.cat([random_views(pictures, parts.side, rng=rng) for _ in range(training.views)])
         losses = _replay(parts, images, rows, truth, labels, training, step, rng)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vqclip.starter.captions import caption
 from vqclip.starter.scenes import render
 from vqclip.starter.world import Scene, random_scene
-from vqclip.train.truth import labels_of, truth_table
+from vqclip.train.truth import false_caption, labels_of, truth_table
 
 TRAINING_SEED = 2026
 CAPTIONS_EACH = 4
@@ -37,6 +37,10 @@ class SceneSet:
     def truth(self, indices: np.ndarray, captions: Sequence[str]) -> Tensor:
         """Scenes [B] and one caption of each -> bool [B, B]: is caption (column) true of scene (row)?"""
         return truth_table([self.scenes[i] for i in indices], captions)
+
+    def false_captions(self, indices: np.ndarray, rng: np.random.Generator) -> list[str]:
+        """One caption of each scene [B] in which one thing is not as the picture shows it."""
+        return [false_caption(self.scenes[i], rng) for i in indices]
 
     def labels(self, indices: np.ndarray) -> dict[str, Tensor]:
         """The class [B] of each attribute of these scenes."""
