@@ -1,8 +1,8 @@
 """Paints a numbered contact sheet of a prompt file with the starter, for people to judge.
 
-    python benchmarks/sheet.py benchmarks/prompts24.txt sheet.png                    # the defaults
-    python benchmarks/sheet.py benchmarks/prompts24.txt codes.png --set init=codes   # without the prior
-    python benchmarks/sheet.py benchmarks/prompts24.txt prior.png --set steps=0      # the prior alone
+    python benchmarks/sheet.py benchmarks/prompts100.csv sheet.png --first 24        # the defaults
+    python benchmarks/sheet.py benchmarks/prompts100.csv codes.png --set init=codes  # without the prior
+    python benchmarks/sheet.py benchmarks/prompts100.csv prior.png --set steps=0     # the prior alone
 
 Prompt number n is painted with seed 1000 + n. The numbers on the sheet are all that a judge may see of the prompts.
 """
@@ -10,6 +10,7 @@ Prompt number n is painted with seed 1000 + n. The numbers on the sheet are all 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -37,6 +38,14 @@ def paint_one(job: tuple[int, str], *, settings: dict[str, Any], threads: int) -
     return picture, time.monotonic() - started
 
 
+def read_prompts(path: Path) -> list[str]:
+    """The prompts of a text file, one a line, or of the column `prompt` of a table."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".csv":
+        return [row["prompt"] for row in csv.DictReader(text.splitlines())]
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def main() -> None:
     """Reads the arguments, paints, and saves the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -44,11 +53,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as JSON or a word")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--first", type=int, help="only so many prompts")
     parser.add_argument("--columns", type=int, default=6)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--each", type=Path, help="a folder that also gets every picture on its own")
     asked = parser.parse_args()
-    prompts = [line.strip() for line in asked.prompts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    prompts = read_prompts(asked.prompts)[: asked.first]
     settings = dict(_pair(text) for text in asked.set)
     with ProcessPoolExecutor(asked.processes) as pool:
         painted = list(pool.map(partial(paint_one, settings=settings, threads=1), enumerate(prompts, start=1)))

@@ -396,6 +396,11 @@ def test_help_and_all_that_only_looks_never_load_torch(tmp_path: Path):
     assert ran.returncode == 0, ran.stderr
 
 
+def test_python_can_run_the_package_by_its_name():
+    ran = subprocess.run([sys.executable, "-m", "vqclip", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 0 and ran.stdout.startswith("vqclip ")
+
+
 def test_the_shell_completes_commands_and_flags():
     environment = {
         **os.environ,

@@ -61,14 +61,16 @@ class StarterTraining:
     The prior learns from the first `sketched` of the scenes.
     """
 
-    shards: int = 4
+    shards: int = 2
     shard: int = 12000
-    large: int = 5000
+    large: int = 3000
     sketched: int = 12000
-    clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=1200))
-    vqgan: VQGANTraining = field(default_factory=lambda: VQGANTraining(steps=2800))
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=800))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=2200, learning_rate=2e-3, average=0.997))
+    clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=2500))
+    vqgan: VQGANTraining = field(
+        default_factory=lambda: VQGANTraining(steps=6600, squares=2.0, edges=0.25, perception=0.2, average=0.995)
+    )
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=650))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=3500, learning_rate=2e-3, average=0.997))
 
 
 class StarterRun:

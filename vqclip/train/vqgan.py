@@ -46,6 +46,7 @@ class VQGANTraining:
     quantize_from: int = 250
     kmeans: int = 0
     commitment: float = 0.25
+    squares: float = 0.0
     edges: float = 0.5
     perception: float = 0.3
     adversary_from: float = 0.75
@@ -213,6 +214,8 @@ def _pass(parts: VQGANParts, images: Tensor, training: VQGANTraining, step: int,
         perceived = parts.distance(decoded, images)
     plain = F.l1_loss(decoded, images)
     loss = plain + training.commitment * found.commitment
+    if training.squares:
+        loss = loss + training.squares * F.mse_loss(decoded, images)
     if training.edges:
         loss = loss + training.edges * edge_loss(decoded, images)
     loss = loss + training.perception * perceived
