@@ -17,9 +17,10 @@ from vqclip.errors import DivergedError, MemoryFullError, ModelError, OutputErro
 from vqclip.events import Step
 from vqclip.models.vqgan import VQGAN
 from vqclip.runs import picture as room
-from vqclip.runs.parts import build_parts, sketch_grid
+from vqclip.runs.parts import build_parts
 from vqclip.runs.picture import generate, paint_picture, painting
 from vqclip.runs.plan import resolve
+from vqclip.runs.sketch import sketch_grid
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.metadata import read_recipe
 from vqclip.sinks.play import play

@@ -108,17 +108,23 @@ def preset_from_recipe(recipe: object, *, name: str = "recipe") -> Preset:
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     """Lays layers of settings over each other; a later one wins, and None says nothing.
 
-    A start that a later layer names ousts the other kind of start: an init image ousts an `init`, and the reverse.
+    A start that a later layer names ousts every other: an init image or a prior an `init`, and the reverse.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
         said = {key: value for key, value in layer.items() if value is not None}
-        if "init_image" in said and "init" not in said:
-            merged.pop("init", None)
-        if said.get("init", "image") != "image" and "init_image" not in said:
-            merged.pop("init_image", None)
+        for key in superseded(said):
+            merged.pop(key, None)
         merged.update(said)
     return merged
+
+
+def superseded(said: Mapping[str, Any]) -> set[str]:
+    """Which settings of an earlier start are of no use any more, once `said` names another one."""
+    kinds = {kind for kind, key in _STARTS.items() if key in said} | ({said["init"]} if "init" in said else set())
+    if not kinds:
+        return set()
+    return {key for kind, key in _STARTS.items() if kind not in kinds} | ({"init"} - said.keys())
 
 
 def preset_toml(preset: Preset) -> str:
@@ -143,7 +149,10 @@ def is_model_name(name: str, *, tagged: bool) -> bool:
 
 
 # Settings whose value may be a file: a recipe may give these only as a plain model name.
-_FILES = frozenset({"init_image", "image_prompts", "vqgan", "vqgan_config", "clip"})
+_MODELS = frozenset({"vqgan", "clip", "prior"})
+_FILES = _MODELS | {"init_image", "image_prompts", "vqgan_config"}
+# What names the start itself, for the values of `init` that need it.
+_STARTS = {"image": "init_image", "prior": "prior"}
 _WEIGHTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".msgpack", ".yaml", ".yml", ".json", ".toml")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)?")
 
@@ -152,7 +161,7 @@ def names_a_file(key: str, value: object) -> bool:
     """Whether a setting's value is, or may be, a file: nothing that a recipe from elsewhere may say."""
     if key not in _FILES:
         return False
-    if key not in ("vqgan", "clip"):
+    if key not in _MODELS:
         return bool(value)
     names = value if isinstance(value, list | tuple) else [value]
     return not all(isinstance(name, str) and is_model_name(name, tagged=key == "clip") for name in names)
@@ -167,7 +176,7 @@ def inside(key: str, value: Any, preset: Path) -> Any:
         return value
     if isinstance(value, list):
         return [inside(key, one, preset) if isinstance(one, str) else one for one in value]
-    if key in ("vqgan", "clip") and is_model_name(value, tagged=key == "clip"):
+    if key in _MODELS and is_model_name(value, tagged=key == "clip"):
         return value
     path, rest = _split_weight(value) if key in ("image_prompts", "clip") else (value, "")
     head, equals, path = path.rpartition("=") if key == "clip" else ("", "", path)

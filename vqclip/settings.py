@@ -77,6 +77,7 @@ class Settings(Checked):
 
     # the start
     init: Init | None = None
+    prior: str | None = None
     init_image: str | None = None
     init_weight: float = Field(0.0, ge=0, le=1000)
 
@@ -116,9 +117,19 @@ class Settings(Checked):
             raise UsageError("init is 'image', but no init image is given", hint="add --init-image PATH")
         if self.init_image and self.init not in (None, "image"):
             raise UsageError(f"init is {self.init!r}, but an init image is given too", hint="leave one of them out")
+        if self.prior is not None:
+            self._check_prior()
         if self.clip == ():
             raise UsageError("no CLIP is named", hint="leave --clip out for the model's own")
         return self
+
+    def _check_prior(self) -> None:
+        if not (self.prior or "").strip():
+            raise UsageError("no prior is named", hint="leave --prior out for the model's own")
+        if self.init_image:
+            raise UsageError("a prior is given, and an init image too", hint="leave one of them out")
+        if self.init not in (None, "prior"):
+            raise UsageError(f"init is {self.init!r}, but a prior is given too", hint="leave one of them out")
 
 
 class Delivery(BaseModel):

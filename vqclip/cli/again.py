@@ -14,7 +14,7 @@ from vqclip.cli import say
 from vqclip.cli.generate import FLAG_OF, add_with_flags, carry_out, find_look, read_recipe
 from vqclip.cli.options import Asked, read_flags
 from vqclip.errors import UsageError
-from vqclip.presets import Preset, merge, preset_from_recipe
+from vqclip.presets import Preset, merge, preset_from_recipe, superseded
 from vqclip.prompts import repair
 from vqclip.settings import Settings
 
@@ -64,7 +64,7 @@ def with_threads_of(recipe: Mapping[str, Any], asked: Asked) -> Asked:
 
 def ask_for_missing(recipe: Preset, said: Mapping[str, Any]) -> None:
     """Raises: UsageError unless all files were said that are still of use: a recipe may not name them."""
-    of_no_use = {"init_image"} if said.get("init", "image") != "image" else set()
+    of_no_use = superseded(said)
     of_no_use |= {"vqgan_config"} if "vqgan" in said else set()
     for key, value in recipe.dropped.items():
         if key not in said and key not in of_no_use:

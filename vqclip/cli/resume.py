@@ -22,7 +22,7 @@ from vqclip.settings import Settings
 
 # A state goes on only as it began: what changes the picture cannot be said, only where its files lie.
 _MAY_BE_SAID = frozenset(
-    {"vqgan", "vqgan_config", "clip", "init_image", "image_prompts"}
+    {"vqgan", "vqgan_config", "clip", "prior", "init_image", "image_prompts"}
     | {"device", "threads", "deterministic", "offline"}
     | {"save_every", "state_every", "preview", "quality", "sidecar", "private", "json_lines", "quiet"}
 )

@@ -19,6 +19,7 @@ from vqclip.settings import Settings
 from vqclip.store.clips import clip_name
 from vqclip.store.folder import digest, in_folder, locate
 from vqclip.store.registry import WEIGHT_SUFFIXES
+from vqclip.store.starter import STARTER
 from vqclip.wildcards import Template, Wildcards, count, draw, every, picker
 
 Expand = Literal["no", "all", "random"]
@@ -52,7 +53,8 @@ class Job:
         """Equal for jobs that are painted with the same models in memory."""
         settings = self.settings
         reads = settings.coarse or settings.init in ("image", "noise", "gradient")
-        return settings.vqgan, settings.vqgan_config, settings.clip, settings.dtype, bool(reads)
+        models = settings.vqgan, settings.vqgan_config, settings.clip, settings.prior
+        return *models, settings.dtype, bool(reads)
 
 
 @dataclass
@@ -118,7 +120,7 @@ def identify(settings: Settings) -> tuple[str, dict[str, str]]:
     is the same on every machine, and stays when later versions know more settings.
     Raises: ModelError, PictureError if a file is missing.
     """
-    own = {"vqgan", "clip", "vqgan_config", "init_image", "image_prompts"}
+    own = {"vqgan", "clip", "prior", "vqgan_config", "init_image", "image_prompts"}
     fields = Settings.model_fields
     values: dict[str, Any] = {
         key: value for key, value in settings.model_dump().items() if key not in own and value != fields[key].default
@@ -140,9 +142,10 @@ def _models(settings: Settings) -> list[tuple[str, str]]:
     models = [(plain_name(settings.vqgan), digest(locate(settings.vqgan, "vqgan")))]
     names = [parse_image_prompt(text).text for text in settings.clip or ()]
     models += [(f"clip:{plain_name(name)}", _clip(name)) for name in names]
-    if settings.init == "prior":
-        models.append(("prior:starter", digest(locate("starter", "prior"))))
-        models.append(("clip:starter", digest(locate("starter", "clip"))))  # the prior reads the prompt through it
+    if settings.prior:
+        models.append((f"prior:{plain_name(settings.prior)}", digest(locate(settings.prior, "prior"))))
+    if settings.prior == STARTER:  # any other prior's file says itself through which CLIP it reads the prompt
+        models.append(("clip:starter", digest(locate("starter", "clip"))))
     return models
 
 

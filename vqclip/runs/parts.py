@@ -8,14 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vqclip.engine.course import Course
 from vqclip.engine.paint import Look
 from vqclip.engine.precision import choose_dtype
-from vqclip.engine.stages import Stage, enlarge, plan_stages
-from vqclip.engine.starts import from_codes, from_image, from_prior, gradient_image, noise_image
+from vqclip.engine.stages import Stage, plan_stages
+from vqclip.engine.starts import from_codes, from_image, gradient_image, noise_image
 from vqclip.engine.streams import stream
 from vqclip.models.interfaces import Perceptor
 from vqclip.models.vqgan import VQGAN
@@ -28,15 +27,14 @@ from vqclip.prompts import Prompt, parse_image_prompt, parse_prompts
 from vqclip.runs.pictures import read_picture
 from vqclip.runs.plan import round_size
 from vqclip.runs.recipe import plain_name
+from vqclip.runs.sketch import require_its_vqgan, sketch
 from vqclip.settings import Settings
 from vqclip.store.folder import digest, locate
 from vqclip.store.openclip import fetch_notice, load_clip
 from vqclip.store.perceptor import ClipPerceptor
-from vqclip.store.priors import load_prior
 from vqclip.store.vqgans import load_vqgan
 
 Note = Callable[[str], None]
-STARTER = "starter"
 
 
 @dataclass(frozen=True)
@@ -72,6 +70,7 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
 
     Raises: ModelError, PictureError, UsageError.
     """
+    require_its_vqgan(settings)
     dtype = choose_dtype(device, settings.dtype)
     reads = settings.coarse or settings.init in ("image", "noise", "gradient")
     vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads), wrap_of(settings))
@@ -80,7 +79,11 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
     cutouts = _cutouts(settings, vqgan.stride)
     looks = make_looks(settings, cutouts, dtype=dtype, device=device, offline=offline, note=note)
     stages = plan_stages(_course(settings), _grid(settings, vqgan.stride), settings.coarse or 0.0)
-    latent = _start(settings, vqgan, stages[0].grid, device, note)
+    clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
+    if settings.init == "prior":
+        latent = sketch(settings, vqgan, clips, stages[0].grid, wrap=wrap_of(settings))
+    else:
+        latent = _start(settings, vqgan, stages[0].grid, device, note)
     extras = _extras(settings, latent)
     models = {plain_name(settings.vqgan): digest(locate(settings.vqgan, "vqgan"))}
     models |= {
@@ -88,8 +91,8 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
         for look in looks
         if isinstance(look.perceptor, ClipPerceptor)
     }
-    if settings.init == "prior":
-        models[f"prior:{STARTER}"] = digest(locate(STARTER, "prior"))
+    if settings.prior:
+        models[f"prior:{plain_name(settings.prior)}"] = digest(locate(settings.prior, "prior"))
     return Parts(settings, vqgan, looks, latent, stages, cutouts, extras, models)
 
 
@@ -203,12 +206,10 @@ def _look_at(
 
 
 def _start(settings: Settings, vqgan: VQGAN, grid: tuple[int, int], device: torch.device, note: Note) -> Tensor:
-    """The first latent [1, C, *grid], as `init` says."""
+    """The first latent [1, C, *grid], as any `init` but "prior" says."""
     rng = stream(settings.seed or 0, "init")
     if settings.init == "codes":
         return from_codes(vqgan.codebook, grid, [rng])
-    if settings.init == "prior":
-        return _sketch(settings, vqgan, grid, rng, device)
     height, width = (side * vqgan.stride for side in grid)
     if settings.init == "image":
         picture = read_picture(settings.init_image or "", background=settings.background, note=note)
@@ -216,35 +217,3 @@ def _start(settings: Settings, vqgan: VQGAN, grid: tuple[int, int], device: torc
     else:
         image = (noise_image if settings.init == "noise" else gradient_image)(height, width, [rng])
     return from_image(vqgan, image.to(device))
-
-
-def sketch_grid(grid: tuple[int, int], trained: int) -> tuple[int, int]:
-    """The grid (rows, columns) of a prior's sketch: the short side as trained, the long one at most four times it.
-
-    A longer picture gets a stretched sketch: a prior has never seen one, and its size would have no bound.
-    """
-    scale = trained / min(grid)
-    rows, columns = (min(4 * trained, max(4, round(side * scale / 4) * 4)) for side in grid)
-    return rows, columns
-
-
-def _sketch(
-    settings: Settings, vqgan: VQGAN, grid: tuple[int, int], rng: torch.Generator, device: torch.device
-) -> Tensor:
-    """What the prior makes of the prompts: sampled at the size it was trained at, then enlarged to the grid."""
-    prior = load_prior(STARTER, device=device)
-    clip = _clip(STARTER, torch.float32, device, True)
-    wanted = [prompt for prompt in parse_prompts(settings.prompt) if prompt.weight > 0]
-    text = torch.zeros(1, prior.config.text_channels, device=device)
-    if wanted:
-        rows = clip.embed_text([prompt.text for prompt in wanted])
-        pull = torch.tensor([[prompt.weight] for prompt in wanted], device=device)
-        text = F.normalize((rows * pull).sum(0, keepdim=True), dim=-1)
-    small = sketch_grid(grid, prior.config.grid)
-    channels = vqgan.codebook.shape[1]
-    latent = from_prior(lambda noise: prior.sample(text, noise.to(device)), channels, small, [rng])
-    if small == grid:
-        return latent
-    with torch.no_grad():
-        image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
-    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=wrap_of(settings))

@@ -13,6 +13,7 @@ from vqclip.settings import Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
 from vqclip.store.folder import own_defaults
 from vqclip.store.registry import find
+from vqclip.store.starter import STARTER
 
 SEEDS = 2**32
 MEGAPIXEL = 1024 * 1024
@@ -28,7 +29,7 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     for text in (*settings.image_prompts, *(settings.clip or ())):
         parse_image_prompt(text)
     model, notes = find(settings.vqgan), []
-    init = settings.init or ("image" if settings.init_image else model.defaults["init"])
+    init = settings.init or _start_of(settings) or model.defaults["init"]
     own = model.own(init) | ({} if model.registered else own_defaults(settings.vqgan))
     missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
     if settings.seed is None:
@@ -37,12 +38,18 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     resolved = settings.changed(**missing)
     if resolved.lean is None:  # by the size alone, never by what is free: the way of working changes the last bits
         resolved = resolved.changed(lean=(resolved.width or 0) * (resolved.height or 0) > MEGAPIXEL)
-    if resolved.init == "prior" and model.defaults.get("init") != "prior":
+    if resolved.init == "prior" and resolved.prior in (None, STARTER) and model.name != STARTER:
         raise UsageError(
             f"there is no prior for {settings.vqgan!r}: the one there is was trained with the starter",
-            hint="start from --init codes, noise, gradient or an --init-image",
+            hint="start from --init codes, noise, gradient or an --init-image; or make one with `vqclip train prior`, "
+            "and name it with --prior",
         )
     return (round_size(resolved, model.stride, notes.append) if model.stride else resolved), notes
+
+
+def _start_of(settings: Settings) -> str | None:
+    """The start that a picture or a prior means where no `init` is said."""
+    return "image" if settings.init_image else "prior" if settings.prior else None
 
 
 def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> Settings:

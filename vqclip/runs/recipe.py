@@ -39,8 +39,9 @@ def make_recipe(settings: Settings, models: Mapping[str, str], **facts: Any) -> 
 def plain_settings(settings: Settings) -> dict[str, Any]:
     """All settings that say something as plain data, the files among them without their folders."""
     values = {key: value for key, value in settings.model_dump(mode="json").items() if value not in (None, "", [])}
-    if is_path(settings.vqgan):
-        values["vqgan"] = _basename(settings.vqgan)
+    for key in ("vqgan", "prior"):
+        if is_path(values.get(key, "")):
+            values[key] = _basename(values[key])
     for key in {"vqgan_config", "init_image"} & values.keys():
         values[key] = _basename(values[key])
     if settings.image_prompts:
@@ -68,16 +69,18 @@ def plain_name(text: str) -> str:
 def own_models(recipe: Mapping[str, Any], dropped: Mapping[str, Any]) -> dict[str, Any]:
     """Of the models that a recipe may not name, those that lie in the model folder with the digest it gives.
 
-    recipe is untrusted, and dropped holds the settings of it that were left out. Gives settings: "vqgan", and "clip"
-    if every one of its models is found.
+    recipe is untrusted, and dropped holds the settings of it that were left out. Gives settings: "vqgan", "prior", and
+    "clip" if every one of its models is found.
     """
     models = recipe.get("models")
     if not isinstance(models, Mapping):
         return {}
     found: dict[str, Any] = {}
-    vqgan, clips = dropped.get("vqgan"), dropped.get("clip")
-    if isinstance(vqgan, str) and (path := _own_file(models.get(vqgan), vqgan)):
-        found["vqgan"] = path
+    for key, kind in (("vqgan", ""), ("prior", "prior:")):
+        name = dropped.get(key)
+        if isinstance(name, str) and (path := _own_file(models.get(f"{kind}{name}"), name)):
+            found[key] = path
+    clips = dropped.get("clip")
     if isinstance(clips, list | tuple):
         names = [_own_clip(models, name) for name in clips if isinstance(name, str)]
         if names and len(names) == len(clips) and all(names):

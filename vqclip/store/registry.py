@@ -56,6 +56,8 @@ class Model:
         for table in self.starts:
             if init in table["init"]:
                 values |= {key: value for key, value in table.items() if key != "init"}
+        if init != "prior":
+            values.pop("prior", None)
         return {**values, "init": init}
 
     @property

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from vqclip.errors import ModelError
 
+STARTER = "starter"
+
 
 def starter_path(part: str) -> Path:
     """The file of one part of the starter: "vqgan", "clip" or "prior".

@@ -1,0 +1,272 @@
+"""Painting with a prior of one's own: from its training to a picture, and every way in which it may not fit."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batches import pixels, stop_at
+from PIL import Image
+from workshop import Call, make_pictures, vqgan_command
+
+import vqclip as package
+from vqclip.configs import PriorConfig
+from vqclip.models.prior import Prior
+from vqclip.runs.jobs import identify, make_job
+from vqclip.runs.plan import resolve
+from vqclip.settings import Settings
+from vqclip.sinks.metadata import read_recipe
+from vqclip.store.checkpoint import read_header, write_own
+from vqclip.store.folder import digest
+from vqclip.store.priors import save_prior, trained_with
+from vqclip.store.starter import starter_path
+
+SHAPE = PriorConfig(latent_channels=8, grid=4, text_channels=16, channels=(16, 16), attention_levels=(1,), heads=2)
+SMALL = ("--steps", "2", "--size", "32x32", "--cutouts", "2", "--seed", "5", "--device", "cpu", "--threads", "1")
+CLIP = ("--batch", "4", "--side", "32", "--width", "8", "--embedding", "8")
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def call(capsys, tmp_path, monkeypatch) -> Call:
+    monkeypatch.chdir(tmp_path)
+    return Call(capsys)
+
+
+@pytest.fixture
+def make(tiny_models, tmp_path) -> Make:
+    """Writes an untrained prior for the tiny models; models and shape can be claimed to be others."""
+    pair = {"tiny-vqgan.safetensors": digest(tiny_models.vqgan), "clip:tiny-clip.safetensors": digest(tiny_models.clip)}
+
+    def write(name: str = "sketch.safetensors", *, models: Any = pair, seed: int = 0, **shape: Any) -> Path:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = Prior(PriorConfig(**{**vars(SHAPE), **shape}))
+        return save_prior(model, tmp_path / name, {"models": models})
+
+    return write
+
+
+def recipe_of(path: str) -> dict[str, Any]:
+    return dict(read_recipe(Path(path.strip()).read_bytes()))
+
+
+def test_from_a_training_of_all_three_to_a_picture_painted_with_them(call, tmp_path):
+    folder = make_pictures(tmp_path / "pictures")
+    short = ("--steps", "2", "--device", "cpu", "--threads", "1")
+    assert call(*vqgan_command(folder, Path("mine.safetensors"), steps="3")).code == 0
+    assert call("train", "clip", "pictures", "--out", "look.safetensors", *CLIP, *short).code == 0
+    models = ("--vqgan", "./mine.safetensors", "--clip", "./look.safetensors")
+    trained = call(
+        "train", "prior", "pictures", *models, "--out", "sketch.safetensors", "--size", "16", "--batch", "2", *short
+    )
+    assert trained.code == 0, trained.err
+    ran = call("a picture of blocks", *models, "--prior", "./sketch.safetensors", *SMALL)
+    assert ran.code == 0, ran.err
+    recipe = recipe_of(ran.out)
+    assert recipe["settings"]["prior"] == "sketch.safetensors" and recipe["settings"]["init"] == "prior"
+    assert recipe["models"]["prior:sketch.safetensors"] == digest("sketch.safetensors")
+    assert str(tmp_path) not in json.dumps(recipe)
+    codes = call("a picture of blocks", *models, "--init", "codes", *SMALL)
+    assert pixels(codes.out.strip()) != pixels(ran.out.strip())
+    assert call("a picture of blocks", "--vqgan", "./mine.safetensors", "--prior", "./sketch.safetensors").code == 4
+
+
+def test_the_sketch_is_that_of_the_prior_that_is_named(make, tiny_models):
+    def start(prior: Path) -> bytes:
+        said = tiny_models.settings(steps=0, prior=str(prior))
+        return package.generate(said.pop("prompt"), device="cpu", **said).tobytes()
+
+    one, other = make("a.safetensors"), make("b.safetensors", seed=1)
+    assert start(one) == start(one) != start(other)
+    shutil.copy(other, one)
+    assert start(one) == start(other)
+
+
+def test_the_prior_reads_through_its_own_clip_beside_others_or_through_the_starters(make, call, tiny_models):
+    starters = {"starter": digest(starter_path("vqgan")), "clip:starter": digest(starter_path("clip"))}
+    own = make("own.safetensors", models=starters, latent_channels=16, text_channels=128)
+    assert trained_with(own) == trained_with("starter")
+    looks = ("--clip", str(tiny_models.clip))
+    ran = call("a castle", "--prior", str(own), *looks, *SMALL)
+    assert ran.code == 0 and "clip:starter" not in recipe_of(ran.out)["models"]
+    prior = ("--vqgan", str(tiny_models.vqgan), "--prior", str(make()))
+    assert call("a castle", *prior, "--clip", "starter", *looks, *SMALL).code == 0
+
+
+def test_a_picture_of_an_own_prior_is_painted_again_with_a_file_of_that_digest(
+    make, call, tiny_models, tmp_path, monkeypatch
+):
+    models = tmp_path / "models"
+    for room in ("vqclip.store.by_digest.model_folder", "vqclip.store.folder.model_folder"):
+        monkeypatch.setattr(room, lambda: models)
+    picture = call("a castle", *tiny_models.flags(), "--prior", str(make()), *SMALL[:8], "-o", "a.png").out.strip()
+    own = ("--vqgan", str(tiny_models.vqgan), "--clip", str(tiny_models.clip))
+    asked = call("again", picture, *own)
+    assert asked.code == 2 and "sketch.safetensors" in asked.err and "--prior PATH" in asked.err
+    assert call("again", picture, *own, "--init", "codes", "-o", "codes.png").code == 0
+    assert "prior" not in recipe_of("codes.png")["settings"]
+    models.mkdir()
+    shutil.move(tmp_path / "sketch.safetensors", models / "renamed.safetensors")
+    again = call("again", picture, *own, "-o", "b.png")
+    assert again.code == 0 and pixels("b.png") == pixels("a.png"), again.err
+    assert call("again", picture, *own, "--prior", "renamed", "-o", "c.png").code == 0
+    assert recipe_of("c.png")["settings"]["prior"] == "renamed" and pixels("c.png") == pixels("a.png")
+
+
+def test_a_stopped_picture_of_an_own_prior_goes_on_by_the_printed_line(make, call, tiny_models, monkeypatch):
+    command = ("a castle", *tiny_models.flags(), "--prior", str(make()), *SMALL)
+    assert call(*command, "-o", "whole.png").code == 0
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        stopped = call(*command, "-o", "a.png")
+    line = stopped.err.split("go on with: ")[1].splitlines()[0]
+    assert stopped.code == 130 and f"--prior {make()}" in line
+    other = make("other.safetensors", seed=1)
+    refused = call(*shlex.split(line.replace(str(make()), str(other)))[1:])
+    assert refused.code == 2 and "was saved with another prior" in refused.err
+    assert call(*shlex.split(line)[1:]).code == 0
+    assert pixels("a.png") == pixels("whole.png")
+
+
+def test_the_id_of_a_job_knows_the_prior_by_what_is_in_it(make, tiny_models, tmp_path):
+    def id_of(**more: object) -> str:
+        return identify(resolve(Settings.make(tiny_models.settings(**more)).check())[0])[0]
+
+    one, same = make(), shutil.copy(make(), tmp_path / "same.safetensors")
+    ids = [id_of(prior=str(one)), id_of(prior=str(make("b.safetensors", seed=1))), id_of(init="codes")]
+    assert len(set(ids)) == 3 and id_of(prior=str(same)) == id_of(prior=str(one), init="prior") == ids[0]
+    job = make_job(Settings.make(tiny_models.settings(prior=str(one))), 1, print)
+    assert job.models["prior:sketch.safetensors"] == digest(one)
+    assert str(one) in job.group
+
+
+def test_the_ids_of_jobs_of_the_starters_own_prior_stay_as_they_were():
+    said = Settings.make({"prompt": "a castle", "seed": 1})
+    plain, named = (resolve(one.check())[0] for one in (said, said.changed(prior="starter")))
+    assert plain.prior == "starter" and identify(plain) == identify(named)
+    assert list(identify(plain)[1]) == ["starter", "clip:starter", "prior:starter"]
+    assert resolve(said.changed(init="codes"))[0].prior is None
+
+
+def test_presets_and_batches_name_a_prior_as_they_name_a_vqgan(make, call, tiny_models, tmp_path):
+    make()
+    Path("look.toml").write_text('prior = "sketch.safetensors"\n')
+    assert call("a castle", *tiny_models.flags(), "-P", "./look.toml", *SMALL[:8], "-o", "a.png").code == 0
+    Path("far.toml").write_text('prior = "../sketch.safetensors"\n')
+    ran = call("a castle", *tiny_models.flags(), "-P", "./far.toml")
+    assert ran.code == 2 and "outside its own folder" in ran.err
+    Path("prompts.txt").write_text('"a castle" --prior ./sketch.safetensors\n"a castle" --init codes\n')
+    ran = call("batch", "prompts.txt", "--out", "all", *tiny_models.flags(), *SMALL[:6])
+    assert ran.code == 0, ran.err
+    found = [recipe_of(str(path)) for path in Path("all").glob("*.png")]
+    assert sorted(recipe["settings"].get("prior", "none") for recipe in found) == ["none", "sketch.safetensors"]
+    plan = [json.loads(line)["settings"] for line in Path("all/jobs.jsonl").read_text().splitlines()]
+    assert {one.get("prior") for one in plan} == {None, "sketch.safetensors"}
+
+
+def test_a_zoom_begins_with_the_sketch_and_says_so(make, call, tiny_models):
+    film = ("zoom", "a castle", "--frames", "2", "--steps-per-frame", "1")
+    ran = call(*film, *tiny_models.flags(), "--prior", str(make()), *SMALL[:8])
+    assert ran.code == 0, ran.err
+    shown = json.loads(call("show", ran.out.strip(), "--json").out)
+    assert shown["settings"]["prior"] == "sketch.safetensors" and "prior:sketch.safetensors" in shown["models"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--init", "codes"), "init is 'codes', but a prior is given too"),
+        (("--init-noise", "pixels"), "init is 'noise', but a prior is given too"),
+        (("--init-image", "a.png"), "a prior is given, and an init image too"),
+        (("--prior", ""), "no prior is named"),
+        (("--prior", "starter"), "was trained with the starter"),
+    ],
+)
+def test_a_prior_is_a_start_and_there_is_only_one(flags, said, make, call, tiny_models):
+    ran = call("a castle", *tiny_models.flags(), "--prior", str(make()), *flags)
+    assert ran.code == 2 and said in ran.err and "hint: " in ran.err
+
+
+def test_without_any_prior_the_way_to_one_is_told(call, tiny_models):
+    ran = call("a castle", *tiny_models.flags(), "--init", "prior")
+    assert ran.code == 2 and "there is no prior for" in ran.err
+    assert "--prior" in ran.err and "`vqclip train prior`" in ran.err
+
+
+def refused(call: Call, tiny_models: Any, prior: Path | str) -> str:
+    """What is said of a prior that cannot paint with the tiny models: an error of models with a cure, no traceback."""
+    ran = call("a castle", *tiny_models.flags(), "--prior", str(prior), *SMALL[:8])
+    assert ran.code == 4 and ran.err.count("error: ") == 1 and "Traceback" not in ran.err, ran.err
+    return ran.err
+
+
+def test_a_prior_of_another_vqgan_is_refused_with_the_right_one(make, call, tiny_models):
+    clip = {"clip:tiny-clip.safetensors": digest(tiny_models.clip)}
+    said = refused(call, tiny_models, make(models={"other.safetensors": "0" * 64, **clip}))
+    assert "sketches for the VQGAN other.safetensors, not for tiny-vqgan.safetensors" in said
+    assert "--vqgan other.safetensors" in said
+    said = refused(call, tiny_models, make(models={"tiny-vqgan.safetensors": "0" * 64, **clip}))
+    assert "another tiny-vqgan.safetensors (sha256 000000000000, not " in said and "train the prior again" in said
+
+
+def test_a_prior_of_a_clip_that_does_not_look_is_refused_with_the_cure(make, call, tiny_models):
+    vqgan = {"tiny-vqgan.safetensors": digest(tiny_models.vqgan)}
+    said = refused(call, tiny_models, make(models={**vqgan, "clip:other.safetensors": "0" * 64}))
+    assert "reads the prompt through the CLIP other.safetensors" in said and "--clip other.safetensors" in said
+
+
+def test_a_prior_of_another_width_is_refused(make, call, tiny_models):
+    assert "sketches 4 channels, and the VQGAN has 8" in refused(call, tiny_models, make(latent_channels=4))
+    assert "reads texts of 24 numbers, and tiny-clip writes 16" in refused(call, tiny_models, make(text_channels=24))
+
+
+@pytest.mark.parametrize("models", [None, {}, [], {"a": "b"}, {"clip:a": "b"}, {"a": 1, "clip:b": 2}, "starter"])
+def test_a_prior_that_does_not_say_whose_it_is_is_refused(models, make, call, tiny_models):
+    assert "does not say which VQGAN and which CLIP" in refused(call, tiny_models, make(models=models))
+
+
+def test_what_is_no_prior_is_refused(make, call, tiny_models, tmp_path):
+    assert "there is no file ./none.safetensors" in refused(call, tiny_models, "./none.safetensors")
+    assert "no model is called 'nonsense'" in refused(call, tiny_models, "nonsense")
+    for other in (tiny_models.vqgan, tiny_models.clip):
+        said = refused(call, tiny_models, other)
+        assert "is no prior that this version of vqclip reads" in said and "`vqclip train prior`" in said
+    whole = make()
+    whole.write_bytes(whole.read_bytes()[:5000])
+    assert "incomplete or damaged" in refused(call, tiny_models, whole)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    refused(call, tiny_models, "./a.png")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None,
+        {"latent_channels": 8, "unheard_of": 1},
+        {**vars(SHAPE), "heads": 0},
+        {**vars(SHAPE), "heads": 3},
+        {**vars(SHAPE), "grid": 0},
+        {**vars(SHAPE), "grid": 60000},
+        {**vars(SHAPE), "channels": ()},
+        {**vars(SHAPE), "channels": (12, 12)},
+        {**vars(SHAPE), "channels": (16,) * 99},
+        {**vars(SHAPE), "channels": "16"},
+        {**vars(SHAPE), "channels": 16},
+        {**vars(SHAPE), "text_channels": 1e9},
+        {**vars(SHAPE), "attention_levels": (0, 1)},
+        {**vars(SHAPE), "attention_levels": None},
+    ],
+)
+def test_a_header_that_lies_about_the_shape_ends_in_a_sentence(config, make, call, tiny_models, tmp_path):
+    header = {**read_header(make()), "config": config}
+    weights = Prior(SHAPE).state_dict()
+    said = refused(call, tiny_models, write_own(tmp_path / "liar.safetensors", weights, header))
+    assert "liar.safetensors" in said

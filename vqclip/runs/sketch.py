@@ -1,0 +1,128 @@
+"""A prior at work: it must belong to the VQGAN that paints, reads the prompt through its own CLIP, and sketches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vqclip.engine.stages import enlarge
+from vqclip.engine.starts import from_prior
+from vqclip.engine.streams import stream
+from vqclip.errors import ModelError
+from vqclip.models.prior import Prior
+from vqclip.models.vqgan import VQGAN
+from vqclip.ops.bands import Wrap
+from vqclip.prompts import parse_prompts
+from vqclip.runs.recipe import plain_name
+from vqclip.settings import Settings
+from vqclip.store.folder import digest, locate
+from vqclip.store.openclip import load_clip
+from vqclip.store.perceptor import ClipPerceptor
+from vqclip.store.priors import Pair, load_prior, trained_with
+from vqclip.store.starter import STARTER
+
+
+def require_its_vqgan(settings: Settings) -> None:
+    """Looks whether the prior of the settings was trained with the VQGAN that paints; loads neither.
+
+    Raises: ModelError naming the right one.
+    """
+    if settings.prior is None:
+        return
+    pair, here = trained_with(settings.prior), digest(locate(settings.vqgan, "vqgan"))
+    if pair.vqgan_digest == here:
+        return
+    name, painter = plain_name(settings.prior), plain_name(settings.vqgan)
+    if painter == pair.vqgan:
+        raise ModelError(
+            f"{name} was trained with another {painter} (sha256 {pair.vqgan_digest[:12]}, not {here[:12]})",
+            hint="name that file, or train the prior again, or start with --init codes",
+        )
+    raise ModelError(
+        f"{name} sketches for the VQGAN {pair.vqgan}, not for {painter}",
+        hint=f"paint with --vqgan {pair.vqgan}, or start with --init codes",
+    )
+
+
+def sketch(
+    settings: Settings,
+    vqgan: VQGAN,
+    clips: Sequence[ClipPerceptor],
+    grid: tuple[int, int],
+    *,
+    wrap: Wrap,
+) -> Tensor:
+    """What the prior of the settings makes of the prompts: a latent [1, C, *grid], enlarged from the size it knows.
+
+    clips are those that look; the prior reads through the one of them that it was trained with, or through the
+    starter's. Raises: ModelError if there is none such, or the prior does not fit the VQGAN.
+    """
+    name, device = settings.prior or STARTER, vqgan.codebook.device
+    prior = _loaded(name, digest(locate(name, "prior")), device)
+    channels = vqgan.codebook.shape[1]
+    if prior.config.latent_channels != channels:
+        raise _misfit(name, f"sketches {prior.config.latent_channels} channels, and the VQGAN has {channels}")
+    text = _read(settings, prior, clips, name)
+    small, rng = sketch_grid(grid, prior.config.grid), stream(settings.seed or 0, "init")
+    latent = from_prior(lambda noise: prior.sample(text, noise.to(device)), channels, small, [rng])
+    if small == grid:
+        return latent
+    with torch.no_grad():
+        image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
+    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=wrap)
+
+
+def sketch_grid(grid: tuple[int, int], trained: int) -> tuple[int, int]:
+    """The grid (rows, columns) of a prior's sketch: the short side as trained, the long one at most four times it.
+
+    A longer picture gets a stretched sketch: a prior has never seen one, and its size would have no bound.
+    """
+    scale = trained / min(grid)
+    rows, columns = (min(4 * trained, max(4, round(side * scale / 4) * 4)) for side in grid)
+    return rows, columns
+
+
+def _read(settings: Settings, prior: Prior, clips: Sequence[ClipPerceptor], name: str) -> Tensor:
+    """The prompts that pull, as one embedding [1, D] of length one; zeros, "any picture", where there is none."""
+    device, width = prior.mean.device, prior.config.text_channels
+    wanted = [prompt for prompt in parse_prompts(settings.prompt) if prompt.weight > 0]
+    if not wanted:
+        return torch.zeros(1, width, device=device)
+    clip = _reader(trained_with(name), clips, name, device)
+    rows = clip.embed_text([prompt.text for prompt in wanted])
+    if rows.shape[1] != width:
+        raise _misfit(name, f"reads texts of {width} numbers, and {clip.name} writes {rows.shape[1]}")
+    pull = torch.tensor([[prompt.weight] for prompt in wanted], device=device)
+    return F.normalize((rows * pull).sum(0, keepdim=True), dim=-1)
+
+
+def _reader(pair: Pair, clips: Sequence[ClipPerceptor], name: str, device: torch.device) -> ClipPerceptor:
+    found = next((clip for clip in clips if clip.digest == pair.clip_digest), None)
+    if found is not None:
+        return found
+    if digest(locate(STARTER, "clip")) == pair.clip_digest:
+        return _starter_clip(device)
+    raise ModelError(
+        f"{plain_name(name)} reads the prompt through the CLIP {pair.clip} (sha256 {pair.clip_digest[:12]}), "
+        "which is not among those that look",
+        hint=f"name that file: --clip {pair.clip}, beside others if you like",
+    )
+
+
+def _misfit(name: str, said: str) -> ModelError:
+    return ModelError(f"{plain_name(name)} does not fit: it {said}", hint="train it again with `vqclip train prior`")
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, sha256: str, device: torch.device) -> Prior:
+    """A prior, loaded once for a batch; sha256 tells another file under the same name."""
+    return load_prior(name, device=device)
+
+
+@lru_cache(maxsize=1)
+def _starter_clip(device: torch.device) -> ClipPerceptor:
+    return load_clip(STARTER, device=device, offline=True)
