@@ -76,7 +76,12 @@ def test_from_a_training_of_all_three_to_a_picture_painted_with_them(call, tmp_p
     assert str(tmp_path) not in json.dumps(recipe)
     codes = call("a picture of blocks", *models, "--init", "codes", *SMALL)
     assert pixels(codes.out.strip()) != pixels(ran.out.strip())
-    assert call("a picture of blocks", "--vqgan", "./mine.safetensors", "--prior", "./sketch.safetensors").code == 4
+    assert (
+        call(
+            "a picture of blocks", "--vqgan", "./mine.safetensors", "--prior", "./sketch.safetensors", "--offline"
+        ).code
+        == 4
+    )
 
 
 def test_the_sketch_is_that_of_the_prior_that_is_named(make, tiny_models):
@@ -164,12 +169,14 @@ def test_presets_and_batches_name_a_prior_as_they_name_a_vqgan(make, call, tiny_
     ran = call("a castle", *tiny_models.flags(), "-P", "./far.toml")
     assert ran.code == 2 and "outside its own folder" in ran.err
     Path("prompts.txt").write_text('"a castle" --prior ./sketch.safetensors\n"a castle" --init codes\n')
-    ran = call("batch", "prompts.txt", "--out", "all", *tiny_models.flags(), *SMALL[:6])
+    ran = call("batch", "prompts.txt", "--output", "all", *tiny_models.flags(), *SMALL[:6])
     assert ran.code == 0, ran.err
     found = [recipe_of(str(path)) for path in Path("all").glob("*.png")]
     assert sorted(recipe["settings"].get("prior", "none") for recipe in found) == ["none", "sketch.safetensors"]
-    plan = [json.loads(line)["settings"] for line in Path("all/jobs.jsonl").read_text().splitlines()]
+    plan = [json.loads(line)["settings"] for line in Path("all/.vqclip/jobs.jsonl").read_text().splitlines()[1:]]
     assert {one.get("prior") for one in plan} == {None, "sketch.safetensors"}
+    assert call("resume", "all", *tiny_models.flags()).code == 2
+    assert call("resume", "all", *tiny_models.flags(), "--prior", str(tmp_path / "sketch.safetensors")).code == 0
 
 
 def test_a_zoom_begins_with_the_sketch_and_says_so(make, call, tiny_models):

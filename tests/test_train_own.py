@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from workshop import Call, make_pictures
+from workshop import Call, cut_short, full_disk, make_pictures
 
 import vqclip
 from vqclip.cli.main import build
 from vqclip.runs.train_clip import ClipJob
 from vqclip.runs.train_prior import PriorJob
+from vqclip.sinks.checkpoints import last_checkpoint
 from vqclip.sinks.curves import read_losses
 from vqclip.store.checkpoint import read_header
 from vqclip.store.openclip import load_clip
@@ -60,6 +62,53 @@ def test_captions_that_are_missing_are_told_with_exit_code_2(pictures, tmp_path,
     for kind in ("clip", "prior"):
         ran = call("train", kind, str(bare), "--out", str(tmp_path / f"{kind}.safetensors"), "--steps", "1")
         assert ran.code == 2 and "none of the 2 pictures" in ran.err and "cat.txt" in ran.err
+
+
+def test_a_folder_without_pictures_is_told_with_exit_code_5(tmp_path, call):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "cat.txt").write_text("a cat\n")
+    for kind in ("clip", "prior"):
+        ran = call("train", kind, str(tmp_path / "empty"), "--out", str(tmp_path / f"{kind}.safetensors"))
+        assert ran.code == 5 and "there are no pictures in" in ran.err and ran.err.count("error: ") == 1
+
+
+@pytest.fixture
+def commands(tiny_models) -> dict[str, tuple[str, ...]]:
+    """What trains each kind quickly, without folder, name and number of steps."""
+    models = ("--vqgan", str(tiny_models.vqgan), "--clip", str(tiny_models.clip))
+    small = ("--size", "32", "--batch", "2", "--save-every", "2", "--device", "cpu")
+    return {"clip": (*CLIP, "--threads", "1"), "prior": (*models, *small, "--threads", "1")}
+
+
+@pytest.mark.parametrize("kind", ["clip", "prior"])
+def test_a_truncated_jpeg_and_a_missing_caption_leave_one_picture_out_each(kind, tmp_path, call, commands):
+    folder, out = make_pictures(tmp_path / "pictures", 6), tmp_path / "mine.safetensors"
+    cut_short(folder / "2b.jpg").with_suffix(".txt").write_text("half a picture\n")
+    (folder / "3.txt").unlink()
+    ran = call("train", kind, str(folder), "--out", str(out), "--steps", "2", *commands[kind])
+    assert ran.code == 0, ran.err
+    assert "2b.jpg" in ran.err and "it is left out" in ran.err
+    assert "1 of 7 pictures have no caption and are left out: 3.png" in ran.err
+    assert load_recipe(out)["pictures"] == 5
+
+
+@pytest.mark.parametrize("kind", ["clip", "prior"])
+def test_a_full_disk_loses_no_checkpoint_and_the_training_goes_on(kind, pictures, tmp_path, call, commands):
+    out = tmp_path / "mine.safetensors"
+    command = ("train", kind, str(pictures), "--out", str(out), *commands[kind])
+    assert call(*command, "--steps", "2").code == 0
+    state, made = out.with_suffix(".training") / "checkpoint", out.read_bytes()
+    with full_disk(60_000):
+        ran = call(*command, "--steps", "4")
+    assert ran.code == 6 and ran.err.count("error: ") == 1, ran.err
+    assert last_checkpoint(state)[0] == 2 and out.read_bytes() == made
+    assert not list(tmp_path.rglob("*.part"))
+    assert call(*command, "--steps", "4").code == 0 and load_recipe(out)["steps_done"] == 4
+
+
+def load_recipe(path: Path) -> dict[str, Any]:
+    """The recipe of a model that was trained here."""
+    return read_header(path)["recipe"]
 
 
 def test_a_prior_of_ones_own_is_trained_on_any_pair_and_loads(pictures, tiny_models, tmp_path, call):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +60,25 @@ def make_pictures(folder: Path, count: int = 5) -> Path:
         blocks.resize((32, 24), Image.Resampling.NEAREST).save(folder / f"{number}.png")
         (folder / f"{number}.txt").write_text(f"blocks number {number}\na picture of blocks\n")
     return folder
+
+
+def cut_short(path: Path) -> Path:
+    """A JPEG whose second half never arrived."""
+    noise = np.random.default_rng(9).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, format="JPEG")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    return path
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Lets no file of this process grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def vqgan_command(folder: Path, out: Path, **changed: str | None) -> list[str]:
