@@ -115,6 +115,12 @@ def test_a_start_that_a_flag_names_ousts_the_presets_start():
     assert merge({"init": "codes"}, {"init_image": "a.png"}) == {"init_image": "a.png"}
     assert merge({"init_image": "a.png"}, {"init": "codes"}) == {"init": "codes"}
     assert merge({"init_image": "a.png"}, {"init": "image"}) == {"init_image": "a.png", "init": "image"}
+    assert merge({"init": "codes"}, {"prior": "a"}) == merge({"init_image": "a.png"}, {"prior": "a"}) == {"prior": "a"}
+    assert merge({"prior": "a", "init": "prior"}, {"init_image": "a.png"}) == {"init_image": "a.png"}
+    assert merge({"prior": "a"}, {"init": "codes"}) == {"init": "codes"}
+    assert merge({"prior": "a"}, {"init": "prior"}) == {"prior": "a", "init": "prior"}
+    assert merge({"prior": "a", "init": "prior"}, {"steps": 3}) == {"prior": "a", "init": "prior", "steps": 3}
+    assert merge({}, {"prior": "a", "init": "codes"}) == {"prior": "a", "init": "codes"}
 
 
 def test_a_recipe_is_a_preset_without_its_files():
@@ -143,8 +149,8 @@ def test_a_recipe_is_a_preset_without_its_files():
     "name", ["/x/y", "evil.ckpt", "a/b/c", "../x", "http://x/y", "hf-hub:a/b", "C:\\x", "", "~/x", "x.SAFETENSORS:2"]
 )
 def test_no_model_path_or_address_comes_out_of_a_recipe(name: str):
-    dropped = preset_from_recipe({"settings": {"clip": [name], "vqgan": name}}).dropped
-    assert set(dropped) == {"clip", "vqgan"}
+    dropped = preset_from_recipe({"settings": {"clip": [name], "vqgan": name, "prior": name}}).dropped
+    assert set(dropped) == {"clip", "vqgan", "prior"}
 
 
 @pytest.mark.parametrize("recipe", [None, [], "x", {"settings": 3}, {"settings": {"steps": "many"}}, {"seed": -1}])
