@@ -29,8 +29,8 @@ from vqclip.engine.paint import paint
 from vqclip.ops import geometry as geo
 from vqclip.ops.camera import Move, camera
 from vqclip.ops.pixels import to_picture, to_tensor
+from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
-from vqclip.runs.picture import painting
 from vqclip.runs.plan import resolve
 from vqclip.settings import Settings
 from vqclip.sinks.play import play

@@ -6,6 +6,8 @@ import pytest
 from door import RECIPE, Door, save_picture
 from PIL import Image
 
+from vqclip.store.registry import find
+
 
 @pytest.fixture
 def door(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Door:
@@ -24,6 +26,27 @@ def test_again_takes_changes(door: Door, tmp_path: Path):
     changed = door("again", str(picture), "--steps", "4", "--prompt", "a ship").settings
     assert (changed.prompt, changed.steps, changed.seed) == ("a ship", 4, 41)
     assert door("again", str(picture), "--seed", "random").settings.seed != 41
+
+
+def test_another_start_brings_its_own_rate_unless_one_was_asked_for(door: Door, tmp_path: Path):
+    def rate(recipe: dict[str, object], *args: str, command: tuple[str, ...] = ("again",)) -> float | None:
+        painted = {**RECIPE["settings"], "vqgan": "starter", "init": "prior", "coarse": 0.75, **recipe}
+        picture = save_picture(tmp_path / "a.png", {"schema": 1, "settings": painted})
+        settings = door(*command, str(picture), *args).settings
+        assert settings.coarse == find(settings.vqgan).own(settings.init or "image")["coarse"]
+        return settings.learning_rate
+
+    own = find("starter").own
+    prior, codes, image = (own(init)["learning_rate"] for init in ("prior", "codes", "image"))
+    assert prior != codes
+    assert rate({"learning_rate": prior}) == prior
+    assert rate({"learning_rate": prior}, "--init", "codes") == codes
+    assert rate({"learning_rate": codes, "init": "codes"}, "--init-image", "mine.png") == image
+    assert rate({"learning_rate": 0.3}, "--init", "codes") == 0.3
+    assert rate({"learning_rate": prior}, "--init", "codes", "--lr", "0.4") == 0.4
+    assert rate({"learning_rate": prior}, "--init", "codes", command=("fog", "--preset")) == codes
+    other = rate({"learning_rate": prior}, "--init", "codes", "--vqgan", "imagenet-f16-16384")
+    assert other == find("imagenet-f16-16384").own("codes")["learning_rate"]
 
 
 def test_again_asks_for_a_file_instead_of_opening_one_a_recipe_names(door: Door, tmp_path: Path):

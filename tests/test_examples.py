@@ -11,6 +11,7 @@ from door import save_picture
 from PIL import Image
 
 from vqclip.sinks.collection import find_pictures, read_pictures
+from vqclip.sinks.filmdata import read_film_recipe
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "examples").glob("*.sh"))
@@ -96,8 +97,24 @@ def test_the_winner_of_a_race_of_seeds_is_refined(tiny_models: TinyModels, tmp_p
     assert refined.settings["steps"] == 2
 
 
+@pytest.mark.long
+def test_a_film_flies_into_the_best_of_a_batch(tiny_models: TinyModels, tmp_path: Path):
+    (tmp_path / "prompts.txt").write_text("a castle\nfog\n", encoding="utf-8")
+    assert run("nightly-batch.sh", "prompts.txt", models=tiny_models, folder=tmp_path).returncode == 0
+    night = "outputs/nightly"
+    ran = run("zoom-from-best.sh", night, models=tiny_models, folder=tmp_path, answer="7\n2\n", LENGTH="0.1")
+    assert ran.returncode == 0, ran.stderr
+    sheet, film = ran.stdout.splitlines()
+    assert sheet == "outputs/zoom/sheet.png"
+    best = sorted(path for path in (tmp_path / night).glob("*.png") if path.name != "sheet.png")[1]
+    settings, [chosen] = read_film_recipe(tmp_path / film)["settings"], read_pictures([best])
+    assert all(settings[key] == chosen.settings[key] for key in ("prompt", "seed", "steps", "width"))
+    nothing = run("zoom-from-best.sh", "bin", models=tiny_models, folder=tmp_path)
+    assert nothing.returncode == 1 and "no pictures of a batch" in nothing.stderr
+
+
 def test_every_example_begins_with_its_settings_and_stops_at_the_first_mistake():
-    assert len(SCRIPTS) >= 4
+    assert len(SCRIPTS) >= 5
     for script in SCRIPTS:
         text = script.read_text(encoding="utf-8")
         assert text.startswith("#!/usr/bin/env bash\n# ") and "\n# Usage: examples/" in text

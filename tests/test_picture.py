@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 from steps import start_python
 
+from vqclip.engine.stages import paint_stages
 from vqclip.errors import DivergedError, MemoryFullError, ModelError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.models.vqgan import VQGAN
 from vqclip.runs import picture as room
+from vqclip.runs.painting import painting
 from vqclip.runs.parts import build_parts
-from vqclip.runs.picture import generate, paint_picture, painting
+from vqclip.runs.picture import generate, paint_picture
 from vqclip.runs.plan import resolve
 from vqclip.runs.sketch import sketch_grid
 from vqclip.settings import Delivery, Settings
@@ -136,7 +138,7 @@ def test_a_nan_ends_with_the_last_good_picture_saved(tiny_models, tmp_path, monk
 
 def test_out_of_memory_keeps_the_picture_and_says_what_to_do(tiny_models, tmp_path, monkeypatch) -> None:
     _, note = notes_of()
-    play_on = room.paint_stages
+    play_on = paint_stages
 
     def full(*args: object, **more: object):
         for event in play_on(*args, **more):
@@ -144,7 +146,7 @@ def test_out_of_memory_keeps_the_picture_and_says_what_to_do(tiny_models, tmp_pa
             if event.index == 2:
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(room, "paint_stages", full)
+    monkeypatch.setattr("vqclip.runs.painting.paint_stages", full)
     with pytest.raises(MemoryFullError) as caught:
         paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
     assert caught.value.exit_code == 7 and "--micro-batch" in str(caught.value.hint)

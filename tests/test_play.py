@@ -72,16 +72,23 @@ def test_an_error_in_a_sink_still_closes_the_loop_and_all_sinks():
 
 
 def test_the_first_signal_sets_the_flag_the_second_raises_and_the_old_handlers_come_back():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        with pytest.raises(Interrupted) as caught, signals() as stop:
-            os.kill(os.getpid(), number)
-            assert stop.signal == number and stop.exit_code == 128 + number
-            os.kill(os.getpid(), number)
-            time.sleep(1)
-        assert caught.value.exit_code == 128 + number
-        assert isinstance(caught.value, KeyboardInterrupt)
-        assert {n: signal.getsignal(n) for n in before} == before
+    def own(number, frame): ...
+
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, own) for number in numbers}  # under nohup SIGHUP is ignored
+    try:
+        for number in numbers:
+            with pytest.raises(Interrupted) as caught, signals() as stop:
+                os.kill(os.getpid(), number)
+                assert stop.signal == number and stop.exit_code == 128 + number
+                os.kill(os.getpid(), number)
+                time.sleep(1)
+            assert caught.value.exit_code == 128 + number
+            assert isinstance(caught.value, KeyboardInterrupt)
+            assert {signal.getsignal(n) for n in numbers} == {own}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_signal_that_was_ignored_stays_ignored():

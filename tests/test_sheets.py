@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,13 @@ def test_any_text_is_wrapped_into_its_box(text: str):
     assert len(lines) <= 4
     assert all(font.getlength(line) <= 120 for line in lines)
     assert bool(lines) == bool(text.strip())
+
+
+def test_a_word_of_a_megabyte_takes_no_time():
+    began = time.monotonic()
+    lines, font = wrap("x" * 2**20, width=16, lines=6, size=13)
+    assert time.monotonic() - began < 1
+    assert len(lines) == 6 and lines[-1].endswith("...") and font.getlength(lines[0]) <= 16
 
 
 def test_wrapping_loses_no_word_that_fits_and_says_when_it_cuts():

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, strays
+from batches import SMALL, pictures, pixels, strays
 from steps import start_python
 
 from vqclip.cli.main import main
@@ -115,12 +117,18 @@ def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path)
     folder = tmp_path / "out"
     more = ["--seed", "1..200", "--workers", "2", "--state-every", "2", "-o", str(folder), "--quiet"]
     driver = start_python(RUN, "batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more)
-    for number in range(10, 201, 10):
+    rng, killed = random.Random(1), 0
+    for number in range(0, 200, 10):
         wait_for(folder, number, driver)
-        for child in children(driver.pid)[:1]:
+        time.sleep(rng.random() * 0.3)
+        while not killed and not children(driver.pid):
+            time.sleep(0.05)
+        for child in rng.sample(found := children(driver.pid), min(1, len(found))):
             os.kill(child, signal.SIGKILL)
+            killed += 1
     out, err = driver.communicate(timeout=600)
     assert driver.returncode == 0, err
+    assert killed >= 18  # one that is just being replaced cannot be killed
     assert len(pictures(folder)) == 200 == len(set(out.split())) and strays(folder) == []
 
 
@@ -187,18 +195,64 @@ def test_a_full_disk_ends_it_with_6_and_no_partial_file(tiny_models, tmp_path, w
     folder = tmp_path / "out"
     program = RUN.replace("from vqclip.cli.main", FULL + "from vqclip.cli.main")
     command = ["batch", write_list(tmp_path), *tiny_models.flags(), "--steps", "2", "--cutouts", "2", "--seed", "1..3"]
+    assert main([*map(str, command), "--size", "16x16", "-o", str(folder)]) == 0
+    before = pictures(folder)
     driver = start_python(program, "5000", *command, "--size", "128x128", "--workers", workers, "-o", str(folder))
     out, err = driver.communicate(timeout=300)
     assert (driver.returncode, out) == (6, ""), err
-    assert pictures(folder) == {} and strays(folder) == []
+    assert pictures(folder) == before and len(before) == 3 and strays(folder) == []
+
+
+@pytest.fixture
+def megabyte(tmp_path) -> Iterator[Path]:
+    """A disk of one megabyte."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("nothing may be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.long
+def test_a_disk_of_a_megabyte_fills_up_and_one_that_is_read_only_is_said_at_once(tiny_models, tmp_path, megabyte):
+    folder = megabyte / "out"
+    size = ["--steps", "1", "--cutouts", "2", "--size", "256x256", "--seed", "1..30", "-o", str(folder)]
+    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *size]
+    filling = start_python(RUN, *command)
+    out, err = filling.communicate(timeout=300)
+    assert filling.returncode == 6 and "the disk is full" in err, err
+    before = pictures(folder)
+    assert 1 <= len(before) == len(out.split()) < 30
+    assert [name for name in strays(folder) if not name.endswith(".state")] == []
+    subprocess.run(["mount", "-o", "remount,ro", megabyte], check=True)
+    refused = start_python(RUN, *command)
+    out, err = refused.communicate(timeout=300)
+    assert (refused.returncode, out) == (6, "") and "error: " in err, err
+    assert pictures(folder) == before
+
+
+@pytest.mark.long
+def test_alone_in_a_batch_of_three_and_on_two_workers_it_is_the_same_picture(tiny_models, tmp_path, capsys) -> None:
+    common = [*tiny_models.flags(), *SMALL, "--threads", "1", "--quiet", "--seed", "7"]
+    path = write_list(tmp_path, 3)
+    assert main(["a castle in fog 1", *common, "-o", f"{tmp_path}/alone.png"]) == 0
+    batches = {}
+    for workers in ("1", "2"):
+        folder = tmp_path / workers
+        assert main(["batch", str(path), *common, "--workers", workers, "-o", str(folder)]) == 0
+        batches[workers] = pictures(folder)
+    assert batches["1"] == batches["2"] and len(batches["1"]) == 3
+    assert pixels(tmp_path / "alone.png") in batches["1"].values()
 
 
 @pytest.mark.long
 def test_a_batch_costs_little_more_than_its_steps(tiny_models, tmp_path) -> None:
     import torch
 
+    from vqclip.runs.device import set_threads
+    from vqclip.runs.painting import painting
     from vqclip.runs.parts import build_parts
-    from vqclip.runs.picture import painting, set_threads
 
     jobs = jobs_of(tiny_models, 100, steps=10, width=64, height=64, cutouts=8)
     set_threads(1)

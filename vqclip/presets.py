@@ -22,6 +22,7 @@ class Preset:
     """A look: settings that are laid over a model's own, what it is, and a command to try it.
 
     dropped maps each setting that a recipe held but may not name (a file) to what it held; notes say so in words.
+    painted says that it is a picture's recipe, in which every setting stands, also what nobody had asked for.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Preset:
     try_: str = ""
     dropped: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    painted: bool = False
 
 
 def preset_folders() -> tuple[Path, ...]:
@@ -102,7 +104,7 @@ def preset_from_recipe(recipe: object, *, name: str = "recipe") -> Preset:
     notes = [f"{name}: {key} names a file ({_brief(value)}); left out" for key, value in dropped.items()]
     unknown = sorted(map(str, set(values) - set(Settings.model_fields))) if values is not recipe else []
     notes += [f"{name}: unknown settings left out: {_brief(unknown)}"] if unknown else []
-    return Preset(name, settings, dropped=dropped, notes=tuple(notes))
+    return Preset(name, settings, dropped=dropped, notes=tuple(notes), painted=True)
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import FLAG_OF, add_with_flags, carry_out, find_look, read_recipe
+from vqclip.cli.generate import FLAG_OF, add_with_flags, carry_out, find_look, laid_over, read_recipe
 from vqclip.cli.options import Asked, read_flags
 from vqclip.errors import UsageError
-from vqclip.presets import Preset, merge, preset_from_recipe, superseded
+from vqclip.presets import Preset, preset_from_recipe, superseded
 from vqclip.prompts import repair
 from vqclip.settings import Settings
 
@@ -38,15 +38,15 @@ def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
         raise UsageError(f"again takes one picture, not also {ctx.args[0]!r}", hint="change the prompt with --prompt")
     inside = read_recipe(picture)
     recipe = preset_from_recipe(inside, name=picture.name)
-    look = find_look(asked.preset).settings if asked.preset else {}
+    look = find_look(asked.preset) if asked.preset else Preset("none", {})
     prompt = {"prompt": repair(asked.prompt)} if asked.prompt is not None else {}
-    said = merge(look, asked.settings, prompt)
+    said = laid_over(look, asked.settings, prompt)
     from vqclip.runs.cores import share_cores
     from vqclip.runs.recipe import differences, own_models
 
     found = own_models(inside, {key: value for key, value in recipe.dropped.items() if key not in said})
     ask_for_missing(recipe, {**found, **said})
-    settings = Settings.make(merge(recipe.settings, found, said), source=picture.name)
+    settings = Settings.make(laid_over(recipe, found, said), source=picture.name)
     share_cores()
     notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in differences(inside))]
     for text in () if asked.delivery.quiet else notes:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import add_with_flags, find_look
+from vqclip.cli.generate import add_with_flags, find_look, laid_over
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
 from vqclip.filmfile import FilmFile, read_film_file, tell_story
 from vqclip.films import FilmSettings
-from vqclip.presets import merge
+from vqclip.presets import Preset, merge
 from vqclip.settings import Delivery, Settings
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def _read(file: str | None, said: Mapping[str, Any], asked: Asked) -> FilmFile:
 
 def _settings(told: FilmFile, asked: Asked) -> Settings:
     """The settings of the first picture: the file's, below those of a preset that a flag names, below the flags."""
-    look = find_look(asked.preset).settings if asked.preset else {}
+    look = find_look(asked.preset) if asked.preset else Preset("none", {})
     words = {key: told.settings.get(key) for key in ("prompt", "negative", "image_prompts")}
-    return Settings.make(merge(told.settings, look, asked.settings, words)).check()
+    return Settings.make(merge(told.settings, laid_over(look, asked.settings, words))).check()
 
 
 def _hear(told: FilmFile) -> Heard | None:

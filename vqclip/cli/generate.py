@@ -81,7 +81,21 @@ def read_settings(ctx: typer.Context, prompt: str | None, asked: Asked) -> Setti
     for text in () if asked.delivery.quiet else preset.notes:
         say.note(text)
     words = {"prompt": _prompt(asked.prompt if prompt is None else prompt)}
-    return Settings.make(merge(preset.settings, asked.settings, words))
+    return Settings.make(laid_over(preset, asked.settings, words))
+
+
+def laid_over(look: Preset, *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """What layers of settings come to over a preset.
+
+    A picture's recipe holds also what was only its start's own, such as the learning rate: another start has another.
+    """
+    said = merge(*layers)
+    if not look.painted:
+        return merge(look.settings, said)
+    from vqclip.runs.plan import outdated
+
+    open_again = outdated({**look.settings, **look.dropped}, said)
+    return merge({key: value for key, value in look.settings.items() if key not in open_again}, said)
 
 
 def find_look(name: str) -> Preset:

@@ -12,10 +12,10 @@ from typing import Any
 import typer
 
 from vqclip.cli.aliases import old_spellings, rewrite
-from vqclip.cli.generate import find_look
+from vqclip.cli.generate import find_look, laid_over
 from vqclip.cli.options import FLAGS, read_flags
 from vqclip.errors import UsageError, VqclipError
-from vqclip.presets import inside, merge
+from vqclip.presets import Preset, inside, merge
 from vqclip.prompts import repair
 from vqclip.prompttable import Problem, Row, Word
 from vqclip.runs.jobs import Ask
@@ -61,13 +61,14 @@ def make_asks(
         try:
             said = read_words(command, row.options)
             own = {key: inside(key, value, file) for key, value in said.settings.items()}
-            below = {**look, **look_of(_near(said.preset, file))}
+            looks = look, look_of(_near(said.preset, file))
         except VqclipError as error:
             problems.append(Problem(row.line, getattr(error, "place", None), error.message.removeprefix(f"{file}: ")))
             continue
         for swept in tries:
-            words = {"prompt": repair(row.prompt)}
-            settings = merge(below, look_of(swept.preset), own, words, flags.settings, swept.settings)
+            settings = merge(own, {"prompt": repair(row.prompt)}, flags.settings, swept.settings)
+            for one in (look_of(swept.preset), *reversed(looks)):
+                settings = laid_over(one, settings)
             seeds = swept.seeds or flags.seeds or said.seeds
             asks.append(Ask(row.line, settings, seeds, swept.count or flags.count or said.count or 1))
     return asks, problems
@@ -146,8 +147,8 @@ def _swept(command: Any, chosen: Sequence[tuple[str, str]]) -> Said:
         raise UsageError(f"--sweep {getattr(error, 'place', '')}: {error.message}", hint=error.hint) from error
 
 
-def _look(name: str | None) -> Mapping[str, Any]:
-    return find_look(name).settings if name else {}
+def _look(name: str | None) -> Preset:
+    return find_look(name) if name else Preset("none", {})
 
 
 def _near(preset: str | None, file: Path) -> str | None:

@@ -126,7 +126,7 @@ def _run(
 ) -> int:
     import importlib
 
-    from vqclip.runs.picture import memory_errors, set_threads
+    from vqclip.runs.device import memory_errors, set_threads
     from vqclip.sinks.play import signals
 
     kind = module.removeprefix("train_")

@@ -109,8 +109,9 @@ def main() -> None:
     """The process that is measured: reads a job from standard input and answers on standard output, as JSON."""
     import torch
 
+    from vqclip.runs.device import set_threads
+    from vqclip.runs.painting import painting
     from vqclip.runs.parts import build_parts, choose_device
-    from vqclip.runs.picture import painting, set_threads
 
     job = json.load(sys.stdin)
     settings, delivery = Settings.make(job["settings"]), Delivery(**job["delivery"])

@@ -19,8 +19,9 @@ from vqclip.engine.precision import capability
 from vqclip.errors import ModelError, UsageError, VqclipError
 from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, film_values
+from vqclip.runs.device import memory_errors, set_threads
+from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts, choose_device
-from vqclip.runs.picture import memory_errors, painting, set_threads
 from vqclip.runs.plan import film_target
 from vqclip.runs.planned import planned_frames, read_script, script_facts, script_values
 from vqclip.runs.recipe import make_recipe

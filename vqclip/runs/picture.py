@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vqclip.engine.canvas import State, begin
-from vqclip.engine.paint import paint
-from vqclip.engine.plateau import until_plateau
+from vqclip.engine.canvas import State
 from vqclip.engine.precision import capability
-from vqclip.engine.recovery import with_recovery
-from vqclip.engine.stages import Stage, paint_stages
 from vqclip.engine.thrift import Thrift, is_out_of_memory
 from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageError
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
 from vqclip.runs.clock import Clock
-from vqclip.runs.cores import usual_threads
+from vqclip.runs.device import REMEDIES, memory_errors, set_threads, usable_device
 from vqclip.runs.estimate import fit
-from vqclip.runs.parts import Parts, build_parts, choose_device
+from vqclip.runs.painting import painting
+from vqclip.runs.parts import Parts, build_parts
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.resume import earlier_state, with_state
@@ -45,8 +42,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Note = Callable[[str], None]
-
-REMEDIES = "try --micro-batch 4 --lean, fewer --cutouts, or a smaller --size"
 
 
 @dataclass(frozen=True)
@@ -78,41 +73,6 @@ def generate(prompt: str, *, device: str = "auto", offline: bool = False, **sett
         last = play(painting(parts))
     assert last is not None
     return to_picture(last.image)
-
-
-def painting(
-    parts: Parts, state: State | None = None, thrift: Thrift | None = None, *, graph: bool = False
-) -> Iterator[Step]:
-    """The events of a picture, from its start or from an earlier event's state, with one recovery from divergence."""
-    seed = parts.settings.seed or 0
-
-    def start(at: State, factor: float) -> Iterator[Step]:
-        stages = [_slowed(stage, factor) for stage in parts.stages]
-        return paint_stages(
-            parts.vqgan,
-            parts.looks,
-            at,
-            stages=stages,
-            cutouts=parts.cutouts,
-            extras=parts.extras,
-            encoder=parts.vqgan if parts.vqgan.can_encode else None,
-            thrift=thrift,
-            graph=graph,
-        )
-
-    events = with_recovery(start, state or begin(parts.latent, [seed]))
-    if parts.settings.until == "end":
-        return events
-    rows, columns = parts.stages[-1].grid
-    size = (rows * parts.vqgan.stride, columns * parts.vqgan.stride)
-    return until_plateau(events, lambda at: _finished(parts, at, thrift), size=size)
-
-
-def _finished(parts: Parts, state: State, thrift: Thrift | None) -> Step:
-    """The last event of a painting that ends at a state."""
-    course, first = replace(parts.stages[-1].course, steps=0), state["step"]
-    common = {"cutouts": parts.cutouts, "extras": parts.extras, "thrift": thrift}
-    return next(paint(parts.vqgan, parts.looks, state, course=course, first=first, **common))
 
 
 def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop: StopFlag | None = None) -> Result:
@@ -154,27 +114,6 @@ def probe_film(settings: Settings, delivery: Delivery) -> None:
     if delivery.video:
         size = (settings.width or 256, settings.height or 256)
         choose_encoder(delivery.film_format, *size, Fraction(delivery.fps).limit_denominator(1001))
-
-
-@contextmanager
-def memory_errors(work: str = "picture", remedies: str = REMEDIES) -> Iterator[None]:
-    """Turns what torch and Python raise when memory runs out into MemoryFullError with remedies."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryFullError(f"not enough memory for this {work}", hint=remedies) from error
-
-
-def set_threads(wanted: int | None) -> int:
-    """Sets the number of CPU threads and gives it: what was asked for, else what is usual on this machine.
-
-    Their number can change the last bits of a picture; the recipe keeps it.
-    """
-    threads = wanted or usual_threads()
-    torch.set_num_threads(threads)
-    return threads
 
 
 @dataclass(frozen=True)
@@ -296,20 +235,6 @@ class _Run:
 
     def _recipe(self, **facts: Any) -> dict[str, Any]:
         return make_recipe(self.parts.settings, self.parts.models, capability=capability(), **self.facts, **facts)
-
-
-def usable_device(name: str) -> torch.device:
-    """The device of a name, tried out. Raises: UsageError if there is none here."""
-    try:
-        device = choose_device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"there is no device {name!r} here", hint="known: auto, cpu, cuda, cuda:1, mps") from error
-    return device
-
-
-def _slowed(stage: Stage, factor: float) -> Stage:
-    return replace(stage, course=replace(stage.course, learning_rate=stage.course.learning_rate * factor))
 
 
 def _ignore(text: str) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from vqclip.errors import UsageError
 from vqclip.films import FilmSettings
+from vqclip.presets import merge
 from vqclip.prompts import parse_image_prompt, parse_prompts
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
 from vqclip.store.folder import own_defaults
-from vqclip.store.registry import find
+from vqclip.store.registry import Model, find
 from vqclip.store.starter import STARTER
 
 SEEDS = 2**32
@@ -29,7 +31,7 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     for text in (*settings.image_prompts, *(settings.clip or ())):
         parse_image_prompt(text)
     model, notes = find(settings.vqgan), []
-    init = settings.init or _start_of(settings) or model.defaults["init"]
+    init = _start(settings.model_dump(include={"init", "init_image", "prior", "vqgan"}))
     own = model.own(init) | ({} if model.registered else own_defaults(settings.vqgan))
     missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
     if settings.seed is None:
@@ -47,9 +49,25 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     return (round_size(resolved, model.stride, notes.append) if model.stride else resolved), notes
 
 
-def _start_of(settings: Settings) -> str | None:
-    """The start that a picture or a prior means where no `init` is said."""
-    return "image" if settings.init_image else "prior" if settings.prior else None
+def outdated(painted: Mapping[str, Any], said: Mapping[str, Any]) -> set[str]:
+    """The settings of a picture that were only its model's own for its start, where `said` asks for another start.
+
+    They are best left open again: a rate that finishes what a prior has sketched makes no picture out of random codes.
+    """
+    now = merge(painted, said)
+    changes = {key for one in (painted, now) for table in _model(one).starts for key in table} - {"init"}
+    then, own = (_model(one).own(_start(one)) for one in (painted, now))
+    return {key for key in changes if key in painted and painted[key] == then.get(key) != own.get(key)}
+
+
+def _model(values: Mapping[str, Any]) -> Model:
+    return find(values.get("vqgan") or Settings.model_fields["vqgan"].default)
+
+
+def _start(values: Mapping[str, Any]) -> str:
+    """The start that settings say, or that a picture or a prior means, or the model's own."""
+    meant = "image" if values.get("init_image") else "prior" if values.get("prior") else None
+    return values.get("init") or meant or _model(values).defaults["init"]
 
 
 def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> Settings:

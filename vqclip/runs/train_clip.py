@@ -12,7 +12,7 @@ import torch
 
 from vqclip.errors import UsageError
 from vqclip.events import TrainStep
-from vqclip.runs.picture import usable_device
+from vqclip.runs.device import usable_device
 from vqclip.runs.training import (
     Halt,
     Note,

@@ -15,7 +15,7 @@ from vqclip.errors import ModelError, UsageError
 from vqclip.events import TrainStep
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
-from vqclip.runs.picture import usable_device
+from vqclip.runs.device import usable_device
 from vqclip.runs.recipe import plain_name
 from vqclip.runs.train_clip import alone
 from vqclip.runs.training import (

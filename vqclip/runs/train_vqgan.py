@@ -19,7 +19,7 @@ from vqclip.events import TrainStep
 from vqclip.models.discriminator import PatchDiscriminator
 from vqclip.models.perceptual import TowerDistance, resnet_stages
 from vqclip.models.vqgan import VQGAN
-from vqclip.runs.picture import usable_device
+from vqclip.runs.device import usable_device
 from vqclip.runs.recipe import plain_name
 from vqclip.runs.training import (
     Halt,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 
 from PIL import ImageFont
 
@@ -23,10 +25,13 @@ def wrap(text: str, *, width: int, lines: int, size: int) -> tuple[list[str], Fo
     A word that is too long is broken, a text that is too long ends in three dots. Letters that no font here has lose
     their accents; what is still missing becomes one empty box for each run of it.
     """
-    text = unicodedata.normalize("NFC", clean(text))
-    font = _font_for(text, size)
-    wrapped = [line for part in _drawable(text, font).split("\n") for line in _broken(part, width, font)]
-    if len(wrapped) > lines:
+    text = text.strip()
+    room = lines * width  # few letters are narrower than a pixel, and a text may be a megabyte
+    shown = unicodedata.normalize("NFC", clean(text[:room]))
+    font = _font_for(shown, size)
+    broken = (line for part in _drawable(shown, font).split("\n") for line in _broken(part, width, font))
+    wrapped = list(islice(broken, lines + 1))
+    if wrapped and (len(wrapped) > lines or len(text) > room):
         wrapped = wrapped[:lines]
         while wrapped[-1] and font.getlength(wrapped[-1] + "...") > width:
             wrapped[-1] = wrapped[-1][:-1]
@@ -34,20 +39,30 @@ def wrap(text: str, *, width: int, lines: int, size: int) -> tuple[list[str], Fo
     return wrapped, font
 
 
-def _broken(text: str, width: int, font: Font) -> list[str]:
-    lines, line = [], ""
+def _broken(text: str, width: int, font: Font) -> Iterator[str]:
+    line = ""
     for word in text.split():
         longer = f"{line} {word}" if line else word
         if font.getlength(longer) <= width:
             line = longer
             continue
-        lines += [line] if line else []
-        while len(word) > 1 and font.getlength(word) > width:
-            end = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or font.getlength(word[:n]) <= width)
-            lines.append(word[:end])
+        if line:
+            yield line
+        while (end := _fitting(word, width, font)) < len(word):
+            yield word[:end]
             word = word[end:]
         line = word
-    return [*lines, line] if line else lines
+    if line:
+        yield line
+
+
+def _fitting(word: str, width: int, font: Font) -> int:
+    """How many letters of a word fit into a line: at least one."""
+    fit, most = 1, len(word)
+    while fit < most:
+        half = (fit + most + 1) // 2
+        fit, most = (half, most) if font.getlength(word[:half]) <= width else (fit, half - 1)
+    return fit
 
 
 def _font_for(text: str, size: int) -> Font:

@@ -99,7 +99,7 @@ def _label(one: Found, differ: Sequence[str], *, prompt: bool) -> str:
         return f"{one.path.name}\n{one.problem or 'no recipe'}"
     said = {key: one.settings.get(key) for key in ("seed", *differ) if key != "prompt"}
     # The prompt comes last, where a long one is cut.
-    lines = [", ".join(f"{key} {_brief(value)}" for key, value in said.items() if value is not None)]
+    lines = [", ".join(f"{_brief(key)} {_brief(value)}" for key, value in said.items() if value is not None)]
     lines += [one.prompt[:400]] if prompt else []
     return "\n".join(line for line in lines if line) or one.path.name
 

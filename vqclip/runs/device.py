@@ -1,0 +1,46 @@
+"""What a run computes on: its device, its threads, and what is said when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vqclip.engine.thrift import is_out_of_memory
+from vqclip.errors import MemoryFullError, UsageError
+from vqclip.runs.cores import usual_threads
+from vqclip.runs.parts import choose_device
+
+REMEDIES = "try --micro-batch 4 --lean, fewer --cutouts, or a smaller --size"
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name, tried out. Raises: UsageError if there is none here."""
+    try:
+        device = choose_device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"there is no device {name!r} here", hint="known: auto, cpu, cuda, cuda:1, mps") from error
+    return device
+
+
+@contextmanager
+def memory_errors(work: str = "picture", remedies: str = REMEDIES) -> Iterator[None]:
+    """Turns what torch and Python raise when memory runs out into MemoryFullError with remedies."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryFullError(f"not enough memory for this {work}", hint=remedies) from error
+
+
+def set_threads(wanted: int | None) -> int:
+    """Sets the number of CPU threads and gives it: what was asked for, else what is usual on this machine.
+
+    Their number can change the last bits of a picture; the recipe keeps it.
+    """
+    threads = wanted or usual_threads()
+    torch.set_num_threads(threads)
+    return threads
