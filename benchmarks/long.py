@@ -38,12 +38,15 @@ def main(arguments: list[str]) -> int:
     """Runs pytest with what is left of the arguments; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--to", type=Path, default=RESULTS / "long.json", help="where the result goes")
+    parser.add_argument("--add", action="store_true", help="keep what is there: all tests take long, parts do not")
     said, rest = parser.parse_known_args(arguments)
     counts, began = Counts(), time.monotonic()
     code = int(pytest.main(["-m", "long or not long", *rest], plugins=[counts]))
     machine = {key: value for key, value in describe().items() if key != "date"}
-    result: dict[str, Any] = {"machine": machine, "arguments": rest, "exit_code": code, **counts.outcomes}
-    result |= {"seconds": round(time.monotonic() - began), "long": counts.long}
+    run = {"arguments": rest, "exit_code": code, **counts.outcomes, "seconds": round(time.monotonic() - began)}
+    before = json.loads(said.to.read_text(encoding="utf-8")) if said.add and said.to.exists() else {}
+    result: dict[str, Any] = {"machine": machine, "runs": [*before.get("runs", ()), run]}
+    result["long"] = {**before.get("long", {}), **counts.long}
     said.to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return code
 

@@ -56,8 +56,25 @@ def test_a_file_is_painted_once_and_only_what_is_missing_later(vqclip) -> None:
 
 def test_alone_and_in_a_batch_give_the_same_pixels(vqclip) -> None:
     _, alone, _ = vqclip("a castle in fog", "--seed", "7")
-    _, out, _ = vqclip("batch", write("p.txt", "fog\na castle in fog\nin a fog\n"), "--seed", "7")
+    _, out, _ = vqclip("batch", write("p.txt", "fog --lr 0.5 --tv 2 --no-flip\na castle in fog\nfog\n"), "--seed", "7")
     assert pixels(alone.strip()) in {pixels(path) for path in out.split()} and len(out.split()) == 3
+
+
+def test_models_are_loaded_once_for_all_jobs_that_share_them(vqclip, monkeypatch) -> None:
+    from vqclip.runs import parts
+
+    loaded = []
+    for name in ("load_vqgan", "load_clip", "load_prior"):
+        getattr(parts, name.replace("load", "")).cache_clear()
+        load = getattr(parts, name)
+        monkeypatch.setattr(parts, name, lambda *a, load=load, name=name, **m: (loaded.append(name), load(*a, **m))[1])
+    lines = [f"fog {n} --tile {tile}\n" for n in range(2) for tile in ("x", "y", "both")]
+    code, out, _ = vqclip("batch", write("p.txt", "".join(lines)))
+    assert code == 0 and len(out.split()) == 6
+    assert (loaded.count("load_vqgan"), loaded.count("load_clip")) == (3, 1)
+    loaded.clear()
+    assert main(["batch", write("q.txt", "a castle\nfog\n"), "--steps", "1", "--size", "64x64", "--cutouts", "2"]) == 0
+    assert sorted(loaded) == ["load_clip", "load_prior", "load_vqgan"]
 
 
 def test_files_of_every_kind_ask_for_the_same_jobs(vqclip) -> None:

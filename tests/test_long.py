@@ -23,10 +23,14 @@ def test_the_long_check_counts_what_it_ran(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "long.py"), "--to", str(to), str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     result = json.loads(to.read_text())
-    assert done.returncode == result["exit_code"] == 1
-    assert (result["passed"], result["failed"]) == (2, 1)
+    [run] = result["runs"]
+    assert done.returncode == run["exit_code"] == 1
+    assert (run["passed"], run["failed"]) == (2, 1)
     assert [name.split("::")[1] for name in result["long"]] == ["test_b"]
     assert result["machine"]["cpu"] and "date" not in result["machine"]
+    subprocess.run([*command, "--add", "-k", "test_a"], cwd=tmp_path, capture_output=True, timeout=120)
+    added = json.loads(to.read_text())
+    assert [run["passed"] for run in added["runs"]] == [2, 1] and added["long"] == result["long"]
 
 
 @pytest.mark.long

@@ -54,7 +54,7 @@ class Job:
         settings = self.settings
         reads = settings.coarse or settings.init in ("image", "noise", "gradient")
         models = settings.vqgan, settings.vqgan_config, settings.clip, settings.prior
-        return *models, settings.dtype, bool(reads)
+        return *models, settings.dtype, settings.tile, bool(reads)
 
 
 @dataclass
