@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,14 @@ def strays(folder: Path) -> list[str]:
     """Everything in a folder of a batch that should not stay there when all is done."""
     kept = {".vqclip", "jobs.jsonl"}
     return [path.name for path in folder.rglob("*") if path.suffix != ".png" and path.name not in kept]
+
+
+def wait_for(folder: Path, number: int, process: subprocess.Popen, seconds: float = 300) -> None:
+    """Waits until there are so many pictures."""
+    until = time.monotonic() + seconds
+    while len(list(folder.glob("*.png"))) < number and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, moment: int, *, picture: int = 1, number: int = signal.SIGINT) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, strays
+from batches import SMALL, pictures, strays, wait_for
 from steps import start_python
 
 from vqclip.cli.main import main
@@ -22,6 +24,16 @@ def test_without_a_cluster_it_is_a_sentence(tmp_path, monkeypatch, capsys) -> No
     (tmp_path / "p.txt").write_text("a castle\n")
     assert main(["batch", str(tmp_path / "p.txt"), "--ray", "auto", "-o", str(tmp_path / "out")]) == 2
     assert "vqclip[cluster]" in capsys.readouterr().err
+
+
+JOBS, EVERY = 200, 10
+
+
+def wait_for_end_of(processes: Callable[[], list[int]], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while processes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def painters() -> list[int]:
@@ -38,24 +50,30 @@ def painters() -> list[int]:
 
 
 @pytest.mark.long
-def test_painters_killed_on_a_cluster_lose_nothing(tiny_models, tmp_path, monkeypatch) -> None:
+def test_painters_and_drivers_killed_on_a_cluster_lose_nothing(tiny_models, tmp_path, monkeypatch) -> None:
     # Ray's own processes wait politely for all others; beside a busy core they would never have their turn.
     monkeypatch.setenv("RAY_worker_niceness", "0")
     (tmp_path / "p.txt").write_text("a castle in fog\n")
     folder = tmp_path / "out"
-    command = ["batch", str(tmp_path / "p.txt"), *tiny_models.flags(), *SMALL, "--seed", "1..24", "--quiet"]
+    command = ["batch", str(tmp_path / "p.txt"), *tiny_models.flags(), *SMALL, "--seed", f"1..{JOBS}", "--quiet"]
     more = ["--ray", "local", "--workers", "2", "--state-every", "1", "-o", str(folder)]
     driver = start_python(RUN, *command, *more)
-    killed, until = 0, time.monotonic() + 300
-    while driver.poll() is None and time.monotonic() < until:
-        if len(list(folder.glob("*.png"))) >= 5 * (killed + 1) and killed < 3 and (found := painters()):
-            os.kill(found[0], signal.SIGKILL)
+    wait_for(folder, EVERY, driver)
+    driver.kill()
+    driver.communicate()
+    wait_for_end_of(painters)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+    driver, rng, killed = start_python(RUN, *command, *more), random.Random(1), 0
+    for number in range(len(before), JOBS, EVERY):
+        wait_for(folder, number, driver)
+        time.sleep(rng.random() * 0.3)
+        if found := painters():
+            os.kill(rng.choice(found), signal.SIGKILL)
             killed += 1
-        time.sleep(0.05)
-    if driver.poll() is None:
-        driver.terminate()
-    _, err = driver.communicate(timeout=60)
+    out, err = driver.communicate(timeout=600)
     assert driver.returncode == 0, err
-    assert killed and len(pictures(folder)) == 24 and strays(folder) == []
+    assert killed >= JOBS // EVERY - 3 and strays(folder) == []
+    assert len(pictures(folder)) == JOBS and len(set(out.split())) == JOBS - len(before)
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert main([*command, "-o", str(tmp_path / "here")]) == 0
     assert pictures(tmp_path / "here") == pictures(folder)

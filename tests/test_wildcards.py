@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vqclip.errors import UsageError
+from vqclip.presets import preset_folders
 from vqclip.sweeps import Sweep, combinations, parse_seeds, parse_sweep
 from vqclip.wildcards import Wildcards, count, draw, every, holds_choices, picker, wildcard_folders
 
@@ -112,3 +116,11 @@ def test_seeds_are_numbers_ranges_and_lists() -> None:
     for wrong in ("", "x", "-1", "4294967296", "1..", "random", "٣"):
         with pytest.raises(UsageError):
             parse_seeds(wrong)
+
+
+def test_lists_and_presets_go_into_the_wheel_where_they_are_looked_for() -> None:
+    root = Path(__file__).parent.parent
+    built = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for name, folders in (("wildcards", wildcard_folders()), ("presets", preset_folders())):
+        assert root / built["force-include"][name] in folders
+        assert any((root / name).iterdir())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, pixels, strays
+from batches import SMALL, pictures, pixels, strays, wait_for
 from steps import start_python
 
 from vqclip.cli.main import main
@@ -96,14 +96,6 @@ def write_list(folder: Path, lines: int = 1) -> Path:
     path = folder / "p.txt"
     path.write_text("".join(f"a castle in fog {n}\n" for n in range(lines)))
     return path
-
-
-def wait_for(folder: Path, number: int, process: subprocess.Popen, seconds: float = 300) -> None:
-    """Waits until there are so many pictures."""
-    until = time.monotonic() + seconds
-    while len(list(folder.glob("*.png"))) < number and process.poll() is None:
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def children(pid: int) -> list[int]:
