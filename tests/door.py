@@ -51,6 +51,7 @@ class Painter:
     painted: list[tuple[Settings, Delivery]] = field(default_factory=list)
     filmed: list[tuple[Settings, FilmSettings]] = field(default_factory=list)
     scripts: list[Script | None] = field(default_factory=list)
+    footage: list[Any] = field(default_factory=list)
     answer: Callable[[Settings], Any] | None = None
 
     def paint_picture(self, settings: Settings, delivery: Delivery, *, on_note: Callable[[str], None]) -> Any:
@@ -68,7 +69,9 @@ class Painter:
         *,
         on_note: Callable[[str], None],
         script: Script | None = None,
+        footage: Any = None,
     ) -> Any:
+        self.footage.append(footage)
         self.filmed.append((settings, film))
         self.scripts.append(script)
         return _filmed(settings, film)

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from door import Door
+from PIL import Image
 
 from vqclip.cli.aliases import old_spellings, rewrite
 from vqclip.errors import UsageError
@@ -70,7 +71,7 @@ def test_old_delivery_flags_run(door: Door):
     [
         ('-p "a ^ b"', "-zvid"),
         ("-p x -zvid -zsc much", "no number"),
-        ("-p x -vsd frames", "frames"),
+        ('-p "a ^ b" -vsd frames', "no story"),
         ("-p x -nps 1 2 -npw 0.5 0.5", "noise prompts"),
         ("-p x -opt DiffGrad", "--optimizer adam"),
         ("-p x -opt AdamP", "--optimizer adam"),
@@ -119,8 +120,8 @@ def test_an_old_flag_without_its_value_is_refused(door: Door, flag: str):
 
 
 def test_refused_flags_say_so_however_they_are_written():
-    with pytest.raises(UsageError, match="frames"):
-        rewrite(["--video_style_dir=frames"], take_values=frozenset())
+    with pytest.raises(UsageError, match="noise prompts"):
+        rewrite(["--noise_prompt_seeds=1"], take_values=frozenset())
 
 
 ZOOMS = {
@@ -155,6 +156,21 @@ def test_old_zooms_become_films(door: Door, command: str):
     assert film.model_dump().items() >= ZOOMS[command].items()
     assert not ran.painted and "vqclip zoom" in ran.err
     assert settings.prompt == ("a|photo:-1" if "photo" in command else shlex.split(command)[1])
+
+
+@pytest.mark.parametrize("flag", ["-vsd frames", "--video_style_dir=frames"])
+def test_an_old_folder_of_frames_is_restyled(door: Door, tmp_path: Path, flag: str):
+    (tmp_path / "frames").mkdir()
+    for number in (1, 2, 10):
+        Image.new("RGB", (40, 30)).save(tmp_path / "frames" / f"frame{number}.png")
+    old = f"-p x {flag} -i 25 -iw 0.5 -lr 0.2 -ifps 12 -ii frames/frame1.png -o out.png -s 64 48"
+    ran = door(*shlex.split(old))
+    assert ran.code == 0, ran.err
+    [(settings, film)], [footage] = ran.filmed, door.painter.footage
+    assert (settings.prompt, settings.width, settings.steps, settings.init) == ("x", 64, 25, "image")
+    said = (film.frames, film.fps, film.steps_per_frame, film.source_weight, film.frame_learning_rate)
+    assert said == (3, 12.0, 25, 0.5, 0.2) and "vqclip restyle" in ran.err
+    assert [path.stem for path in footage.shown] == ["frame1", "frame2", "frame10"]
 
 
 def test_an_old_making_of_is_filmed_with_its_length(door: Door):

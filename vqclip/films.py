@@ -1,4 +1,4 @@
-"""All that a zoom depends on beside its picture: length, camera, how it is painted on. Each default stands here."""
+"""All that a film depends on beside its first picture: length, motion, how it is painted on. Each default is here."""
 
 from __future__ import annotations
 
@@ -20,30 +20,54 @@ FILM_JOB = "film.json"
 _SPEED = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*(/s|/f)?\s*")
 
 
-class FilmSettings(Checked):
-    """Everything that changes a film's pixels beside the settings of its first picture. Motion is per frame.
+class Reel(Checked):
+    """What every film has, beside the settings of its first picture.
 
-    frames counts the first picture too. zoom above 1 goes in; pan in pixels, right and down; rotate in degrees by which
-    the picture turns clockwise; shear and tilt as in `ops.camera`. A frame_learning_rate of None is "the model's own".
-    carry, hold and sharpen are those of `engine.film.Carry`; frames are shown from the average of the latents, which
-    keeps the share frame_average at each step. loop is the number of frames at the end that fade into the first ones
-    (0 = no loop). story are further prompts, each after change_every frames.
+    frames counts the first picture too. A frame_learning_rate of None is "the model's own". Frames are shown from the
+    average of the latents, which keeps the share frame_average at each step.
     """
 
     frames: int = Field(240, ge=1, le=MOST_FRAMES)
     fps: float = Field(24.0, ge=1, le=240)
+    steps_per_frame: int = Field(5, ge=0, le=100_000)
+    frame_learning_rate: float | None = Field(None, gt=0, le=100)
+    frame_average: float = Field(0.8, ge=0, lt=1)
+
+    @property
+    def painted(self) -> int:
+        """How many frames have to be painted."""
+        return self.frames
+
+
+class RestyleSettings(Reel):
+    """Everything that changes a restyled clip's pixels beside the settings of its first picture.
+
+    source_weight is how hard the clip's frame holds the picture, keep the share of what was painted onto a frame that
+    the next one begins with; flow: whether that moves along with what moves in the clip.
+    """
+
+    source_weight: float = Field(0.0, ge=0, le=1000)
+    keep: float = Field(0.9, ge=0, le=1)
+    flow: bool = False
+
+
+class FilmSettings(Reel):
+    """Everything that changes a flight's pixels beside the settings of its first picture. Motion is per frame.
+
+    zoom above 1 goes in; pan in pixels, right and down; rotate in degrees by which the picture turns clockwise; shear
+    and tilt as in `ops.camera`. carry, hold and sharpen are those of `engine.film.Carry`. loop is the number of frames
+    at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames.
+    """
+
     zoom: float = Field(1.02, ge=0.5, le=2)
     pan: Pair = (0.0, 0.0)
     rotate: float = Field(0.0, ge=-180, le=180)
     shear: Pair = (0.0, 0.0)
     tilt: Pair = (0.0, 0.0)
-    steps_per_frame: int = Field(5, ge=0, le=100_000)
-    frame_learning_rate: float | None = Field(None, gt=0, le=100)
     rim: RimKind = "mirror"
     carry: Carrying = "cells"
     hold: float = Field(0.95, ge=0, lt=1)
     sharpen: float = Field(0.3, ge=0, le=1)
-    frame_average: float = Field(0.8, ge=0, lt=1)
     loop: int = Field(0, ge=0)
     story: tuple[str, ...] = ()
     change_every: int = Field(0, ge=0)
@@ -61,7 +85,7 @@ class FilmSettings(Checked):
 
     @property
     def painted(self) -> int:
-        """How many frames have to be painted: a loop needs some more, which fade away into its first ones."""
+        """As of any reel; a loop needs some more, which fade away into its first ones."""
         return self.frames + self.loop
 
 
@@ -106,6 +130,9 @@ def loop_frames(frames: int, fps: float) -> int:
     return max(1, min(round(fps), frames // 3))
 
 
-def film_values(values: dict[str, Any]) -> FilmSettings:
-    """Checked film settings of plain values. Raises: UsageError."""
-    return FilmSettings.make(values, source="the film").check()
+def film_values(values: dict[str, Any], *, restyled: bool = False) -> Reel:
+    """Checked film settings of plain values, of a restyled clip or of any other film. Raises: UsageError."""
+    if restyled:
+        return RestyleSettings.make(values, source="the film")
+    plain = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    return FilmSettings.make(plain, source="the film").check()

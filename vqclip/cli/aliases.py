@@ -170,12 +170,7 @@ _OLD: dict[str, Rule] = {
     "-d": _deterministic,
 }
 
-_FRAMES = (
-    "restyling a folder of frames is not there yet",
-    'for each frame: vqclip "STYLE" --init-image FRAME --steps 50, then vqclip encode-film FOLDER',
-)
 _NOISE = ("noise prompts are not there", "to vary a picture, use --count 4 or --seed random")
 _REFUSED: dict[str, tuple[str, str]] = {
-    **dict.fromkeys(("-vsd", "--video_style_dir"), _FRAMES),
     **dict.fromkeys(("-nps", "--noise_prompt_seeds", "-npw", "--noise_prompt_weights"), _NOISE),
 }

@@ -17,6 +17,7 @@ FILM_VALUES = {
     **dict.fromkeys(("-ofps", "--output_video_fps"), "fps"),
     **dict.fromkeys(("-ifps", "--input_video_fps"), "input_fps"),
     **dict.fromkeys(("-cpe", "--change_prompt_every"), "change"),
+    **dict.fromkeys(("-vsd", "--video_style_dir"), "folder"),
 }
 # What the old program did when nothing was said.
 _DEFAULTS = {
@@ -43,6 +44,8 @@ def film_arguments(film: Mapping[str, str], args: list[str], notes: list[str]) -
     Raises: UsageError for a value that is no number, or a story without a zoom.
     """
     said = {name: _number(film, name) for name in _DEFAULTS}
+    if "folder" in film:
+        return "restyle", _restyle(film, said, args, notes)
     if "zoom_video" in film:
         return "zoom", _zoom(film, said, args, notes)
     if "story" in film:
@@ -74,6 +77,22 @@ def _zoom(film: Mapping[str, str], said: Mapping[str, float], args: list[str], n
         made.append(f"--change-every={max(1, change // every)}")
     notes.append(f"-zvid: filmed as vqclip zoom, {frames} frames at {fps:.6g} in a second")
     return [*kept, *made, *rates]
+
+
+def _restyle(film: Mapping[str, str], said: Mapping[str, float], args: list[str], notes: list[str]) -> list[str]:
+    """The old program began every frame anew, with as many iterations as were said for one picture."""
+    if "story" in film or "zoom_video" in film:
+        raise UsageError("-vsd paints over frames: no story and no zoom goes with it", hint="leave out ^ and -zvid")
+    flags = {"--init-weight=": "--source-weight=", "--lr=": "--frame-lr="}
+    kept = [_as_film(arg) for arg in args if not arg.startswith(("--init-image=", "--save-every=", "--init-weight="))]
+    made = [arg.replace(old, new) for old, new in flags.items() for arg in args if arg.startswith(old)]
+    if any(arg.startswith("--steps=") for arg in args):
+        made.append(f"--steps-per-frame={_steps(args)}")
+    fps = said["fps"] or (said["input_fps"] if "input_fps" in film else 0)
+    made += [f"--fps={fps:g}"] if fps else []
+    folder = film["folder"]
+    notes.append("-vsd: painted over as vqclip restyle, each frame going on from the one before")
+    return [f"./{folder}" if folder.startswith("-") else folder, *kept, *made]
 
 
 def _as_film(arg: str) -> str:

@@ -88,6 +88,7 @@ def build() -> Any:
         generate,
         models,
         presets,
+        restyle,
         resume,
         scenes,
         sheet,
@@ -106,7 +107,7 @@ def build() -> Any:
         epilog=EPILOG,
     )
     app.callback()(_root)
-    painting = (generate, batch, again, resume, zoom, film, encode)
+    painting = (generate, batch, again, resume, zoom, film, restyle, encode)
     for room in (*painting, show, gallery, sheet, presets, models, words, scenes, train, bench, doctor):
         room.add(app)
     return typer.main.get_command(app)

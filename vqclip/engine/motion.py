@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -50,7 +51,7 @@ def warp(
             share = state["weight"][:, None, None, None]
             moved["average"] = torch.where(beyond, moved["latent"] * share, moved["average"])
     if "optimizer" in state:
-        moved["optimizer"] = _moved_moments(state["optimizer"], lambda value: _emptied(move(value), beyond))
+        moved["optimizer"] = moved_moments(state["optimizer"], lambda value: _emptied(move(value), beyond))
     return moved
 
 
@@ -68,7 +69,7 @@ def finished(state: State) -> Tensor:
     return torch.where(weight > 0, state.get("average", state["latent"]) / weight.clamp(min=1e-9), state["latent"])
 
 
-def _moved_moments(optimizer: dict[str, Any], move: Any) -> dict[str, Any]:
+def moved_moments(optimizer: dict[str, Any], move: Callable[[Tensor], Tensor]) -> dict[str, Any]:
     """The optimizer's state with everything that has the latent's shape moved, and its counters as they are."""
     held = {
         number: {name: move(value) if _has_place(value) else value for name, value in kept.items()}

@@ -18,14 +18,24 @@ from vqclip.engine.film import film as film_loop
 from vqclip.engine.precision import capability
 from vqclip.errors import ModelError, UsageError, VqclipError
 from vqclip.events import Frame
-from vqclip.films import FILM_JOB, FilmSettings, film_values
+from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, film_values
 from vqclip.runs.device import memory_errors, set_threads
+from vqclip.runs.footage import Footage
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import film_target
 from vqclip.runs.planned import planned_frames, read_script, script_facts, script_values
 from vqclip.runs.recipe import make_recipe
+from vqclip.runs.restyle import (
+    first_picture,
+    footage_facts,
+    footage_values,
+    held_by_source,
+    read_footage,
+    restyled_frames,
+)
 from vqclip.runs.shots import make_carry, zoom_shots
+from vqclip.runs.sound import is_readable
 from vqclip.settings import Delivery, Settings
 from vqclip.shotlist import Script
 from vqclip.sinks.codecs import choose_encoder
@@ -52,16 +62,22 @@ class FilmResult:
     path: Path | None
     folder: Path
     settings: Settings
-    film: FilmSettings
+    film: Reel
     frames_done: int
     seconds: float
     stopped: int | None = None
 
 
 def shoot(
-    settings: Settings, film: FilmSettings, delivery: Delivery, *, on_note: Note, script: Script | None = None
+    settings: Settings,
+    film: Reel,
+    delivery: Delivery,
+    *,
+    on_note: Note,
+    script: Script | None = None,
+    footage: Footage | None = None,
 ) -> FilmResult:
-    """Films a zoom, or a script; settings come from `resolve`, film from `resolve_film`, both from `plan_film`.
+    """Films a zoom, or a script, or restyles footage; settings come from `resolve`, film from `resolve_film`.
 
     The frames lie in a folder beside the film, with all that is needed to go on when the run is stopped or killed.
     Raises: every kind of VqclipError.
@@ -70,7 +86,8 @@ def shoot(
     prepare(path)
     probe(settings, film, delivery, on_note)
     folder = claim_folder(path.with_suffix(".frames"))
-    job = _Job(folder, path.with_name(folder.stem + path.suffix), settings, film, delivery, on_note, script)
+    path = path.with_name(folder.stem + path.suffix)
+    job = _Job(folder, path, settings, film, delivery, on_note, script, footage)
     return job.run({})
 
 
@@ -91,7 +108,7 @@ def is_film(folder: Path) -> bool:
     return (folder / FILM_JOB).is_file()
 
 
-def probe(settings: Settings, film: FilmSettings, delivery: Delivery, on_note: Note) -> None:
+def probe(settings: Settings, film: Reel, delivery: Delivery, on_note: Note) -> None:
     """Tries the encoder before anything is painted. Raises: OutputError if there is none."""
     if delivery.film_format != "frames":
         size = (settings.width or 256, settings.height or 256)
@@ -112,10 +129,11 @@ class _Job:
     folder: Path
     path: Path
     settings: Settings
-    film: FilmSettings
+    film: Reel
     delivery: Delivery
     note: Note
     script: Script | None = None
+    footage: Footage | None = None
 
     def run(self, models: Mapping[str, str]) -> FilmResult:
         """Paints what is missing and makes the film. models are the digests it was begun with, none for a new one."""
@@ -124,8 +142,7 @@ class _Job:
         torch.use_deterministic_algorithms(self.delivery.deterministic, warn_only=True)
         device = choose_device(self.delivery.device)
         with signals() as stop, memory_errors():
-            offline = self.delivery.offline
-            parts = build_parts(self.settings, device=device, offline=offline, note=self.note, encoder=True)
+            parts = self._parts(device)
             self._same_models(models, parts)
             job = replace(self, settings=parts.settings)
             recipe = make_recipe(
@@ -136,6 +153,7 @@ class _Job:
                 capability=capability(),
                 threads=threads,
                 **(script_facts(self.script) if self.script else {}),
+                **(footage_facts(self.footage) if self.footage else {}),
             )
             if not models:
                 job.write(parts, threads)
@@ -158,6 +176,7 @@ class _Job:
             "delivery": {**self.delivery.model_dump(mode="json"), "threads": threads, "output": None},
             "models": parts.models,
             "script": script_values(self.script) if self.script else None,
+            "footage": footage_values(self.footage) if self.footage else None,
         }
         publish(self.folder / FILM_JOB, (json.dumps(values, indent=2) + "\n").encode(), overwrite=True)
 
@@ -176,8 +195,19 @@ class _Job:
             self.note(f"stopped after frame {done} of {self.film.painted}; {self._how_to_go_on()}")
         return done
 
+    def _parts(self, device: torch.device) -> Parts:
+        how: dict[str, Any] = {"device": device, "offline": self.delivery.offline, "note": self.note}
+        if self.footage is None:
+            return build_parts(self.settings, encoder=True, **how)
+        first = first_picture(self.footage, self.settings)
+        return held_by_source(build_parts(self.settings, encoder=True, picture=first, **how), self.film)
+
     def _loop(self, parts: Parts, state: State, device: torch.device) -> Iterator[Frame]:
         how: dict[str, Any] = {"device": device, "offline": self.delivery.offline, "note": self.note}
+        if isinstance(self.film, RestyleSettings):
+            assert self.footage is not None
+            return restyled_frames(parts, self.film, self.footage, state, device=device, note=self.note)
+        assert isinstance(self.film, FilmSettings)
         if self.script is not None:
             return planned_frames(parts, self.film, self.script.shots, state, **how)
         shots = zoom_shots(parts, self.film, **how)
@@ -189,7 +219,7 @@ class _Job:
         paths = [frame_path(self.folder, index) for index in range(self.film.painted)]
         return write_film(
             self.path,
-            read_frames(paths, loop=self.film.loop),
+            read_frames(paths, loop=self.film.painted - self.film.frames),
             size=read_frame(paths[0]).size,
             fps=rate(self.film.fps),
             recipe=recipe,
@@ -200,9 +230,13 @@ class _Job:
         )
 
     def _sound(self) -> Path | None:
-        sound = self.script.sound if self.script else None
+        told = self.script or self.footage
+        sound = told.sound if told else None
         if sound is not None and not sound.is_file():
             self.note(f"{sound} is gone: the film is silent")
+            return None
+        if sound is not None and self.footage and not is_readable(sound, seconds=self.film.frames / self.film.fps):
+            self.note(f"the sound of {sound.name} is damaged: the film is silent")
             return None
         return sound
 
@@ -246,14 +280,17 @@ def _read_job(folder: Path, note: Note, changes: dict[str, Any]) -> tuple[_Job, 
         if (values["format"], values["schema"]) != (FORMAT, SCHEMA):
             raise ValueError(f"it is of the kind {values['format']!r}, schema {values['schema']!r}")
         settings = Settings.make(values["settings"], source=FILM_JOB)
-        film = film_values({k: tuple(v) if isinstance(v, list) else v for k, v in values["film"].items()})
+        film = film_values(values["film"], restyled=bool(values.get("footage")))
         delivery = Delivery(**{**values["delivery"], **changes})
         path = folder.with_name(Path(values["path"]).name)
         script = read_script(values["script"]) if values.get("script") else None
-        return _Job(folder, path, settings, film, delivery, note, script), dict(values["models"])
+        kept = values.get("footage")
+        models = dict(values["models"])
     except FileNotFoundError as error:
         raise UsageError(
             f"{str(folder)!r} holds no film to go on with", hint="give the folder of its frames"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise UsageError(f"{folder / FILM_JOB} is damaged: {error}", hint="begin a new film") from error
+    footage = read_footage(kept, film) if kept else None
+    return _Job(folder, path, settings, film, delivery, note, script, footage), models

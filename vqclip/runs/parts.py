@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from vqclip.engine.course import Course
@@ -63,10 +64,19 @@ def choose_device(name: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def build_parts(settings: Settings, *, device: torch.device, offline: bool, note: Note, encoder: bool = False) -> Parts:
+def build_parts(
+    settings: Settings,
+    *,
+    device: torch.device,
+    offline: bool,
+    note: Note,
+    encoder: bool = False,
+    picture: Image.Image | None = None,
+) -> Parts:
     """Loads the models, reads the pictures and sets the start. settings come from `resolve`.
 
-    encoder loads the VQGAN's encoder too where the start does not need it: films do.
+    encoder loads the VQGAN's encoder too where the start does not need it: films do. picture is a picture to start from
+    that is no file of its own, such as a frame of a clip.
 
     Raises: ModelError, PictureError, UsageError.
     """
@@ -83,7 +93,7 @@ def build_parts(settings: Settings, *, device: torch.device, offline: bool, note
     if settings.init == "prior":
         latent = sketch(settings, vqgan, clips, stages[0].grid, wrap=wrap_of(settings))
     else:
-        latent = _start(settings, vqgan, stages[0].grid, device, note)
+        latent = _start(settings, vqgan, stages[0].grid, device, note, picture)
     extras = _extras(settings, latent)
     models = {plain_name(settings.vqgan): digest(locate(settings.vqgan, "vqgan"))}
     models |= {
@@ -205,14 +215,22 @@ def _look_at(
         return perceptor.embed_image(apply_cutouts(image, plan))
 
 
-def _start(settings: Settings, vqgan: VQGAN, grid: tuple[int, int], device: torch.device, note: Note) -> Tensor:
+def _start(
+    settings: Settings,
+    vqgan: VQGAN,
+    grid: tuple[int, int],
+    device: torch.device,
+    note: Note,
+    picture: Image.Image | None = None,
+) -> Tensor:
     """The first latent [1, C, *grid], as any `init` but "prior" says."""
     rng = stream(settings.seed or 0, "init")
     if settings.init == "codes":
         return from_codes(vqgan.codebook, grid, [rng])
     height, width = (side * vqgan.stride for side in grid)
     if settings.init == "image":
-        picture = read_picture(settings.init_image or "", background=settings.background, note=note)
+        if picture is None:
+            picture = read_picture(settings.init_image or "", background=settings.background, note=note)
         image = to_tensor(fit(picture, width, height))
     else:
         image = (noise_image if settings.init == "noise" else gradient_image)(height, width, [rng])

@@ -5,18 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings
+from vqclip.films import Reel
 from vqclip.presets import merge
 from vqclip.prompts import parse_image_prompt, parse_prompts
-from vqclip.settings import Delivery, Settings
+from vqclip.settings import MAX_SIDE, Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
 from vqclip.store.folder import own_defaults
 from vqclip.store.registry import Model, find
 from vqclip.store.starter import STARTER
 
+R = TypeVar("R", bound=Reel)
 SEEDS = 2**32
 MEGAPIXEL = 1024 * 1024
 
@@ -80,6 +81,17 @@ def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> 
     return settings.changed(width=width, height=height)
 
 
+def size_of_footage(settings: Settings, size: tuple[int, int]) -> Settings:
+    """Settings for painting over pictures of a size: open sides get their aspect, at about the model's own area."""
+    if settings.width and settings.height:
+        return settings
+    own = find(settings.vqgan).own("image") | own_defaults(settings.vqgan)
+    wide = size[0] / size[1]
+    width = settings.width or (settings.height or (own["width"] * own["height"] / wide) ** 0.5) * wide
+    sides = {"width": width, "height": settings.height or width / wide}
+    return settings.changed(**{name: min(max(round(side), 16), MAX_SIDE) for name, side in sides.items()})
+
+
 def target(settings: Settings, delivery: Delivery) -> Path:
     """The file that a picture is meant for; a private one does not tell its prompt by its name. Raises: UsageError."""
     return where_to(delivery.output, _fields(settings, delivery))
@@ -93,7 +105,7 @@ def film_target(settings: Settings, delivery: Delivery) -> Path:
     return where_to(delivery.output, _fields(settings, delivery), suffixes=(f".{delivery.film_format}",))
 
 
-def resolve_film(film: FilmSettings, settings: Settings) -> FilmSettings:
+def resolve_film(film: R, settings: Settings) -> R:
     """Fills what was left open with the model's own; settings come from `resolve`."""
     own = {key: value for key, value in find(settings.vqgan).film.items() if getattr(film, key) is None}
     if film.frame_learning_rate is None and "frame_learning_rate" not in own:

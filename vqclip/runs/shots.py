@@ -10,7 +10,7 @@ import torch
 from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot
 from vqclip.engine.paint import Look
-from vqclip.films import FilmSettings
+from vqclip.films import FilmSettings, Reel
 from vqclip.ops.camera import Move, camera
 from vqclip.runs.parts import Note, Parts, make_looks
 
@@ -45,7 +45,7 @@ def zoom_shots(
     return shot
 
 
-def frame_course(parts: Parts, film: FilmSettings, *, steps: int) -> Course:
+def frame_course(parts: Parts, film: Reel, *, steps: int) -> Course:
     """The course of one frame: a constant rate, so that frames are alike."""
     settings = parts.settings
     return Course(

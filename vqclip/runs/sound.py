@@ -35,6 +35,18 @@ def read_sound(path: Path) -> NDArray[np.float32]:
     return np.concatenate(pieces)[: MOST_SECONDS * RATE]
 
 
+def is_readable(path: Path, *, seconds: float) -> bool:
+    """Whether a sound can be decoded as far as a film of so many seconds needs it."""
+    try:
+        with open_sound(path) as container:
+            for frame in container.decode(audio=0):
+                if frame.time is not None and frame.time > seconds:
+                    break
+    except (av.FFmpegError, OSError, ValueError, PictureError):
+        return False
+    return True
+
+
 def _pieces(container: av.container.InputContainer) -> list[NDArray[np.float32]]:
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     pieces: list[NDArray[np.float32]] = []
