@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--weight", type=float, default=0.0)
     parser.add_argument("--keep", type=float, default=1.0)
+    parser.add_argument("--hold", type=float, default=0.6)
     parser.add_argument("--average", type=float, default=0.8)
     parser.add_argument("--ways", default="")
     parser.add_argument("--sheets", type=Path)
@@ -147,7 +148,7 @@ def main() -> None:
     first = play(painting(parts))
     assert first is not None
     course = Course(args.steps, args.rate, average=args.average)
-    manner = Manner(parts.looks, course, course, parts.cutouts, args.weight, args.keep, parts.extras)
+    manner = Manner(parts.looks, course, course, parts.cutouts, args.weight, args.keep, args.hold, parts.extras)
     flow = true_flow(matrix, args.side)
     back = true_flow(torch.linalg.inv(matrix), args.side)
 

@@ -9,6 +9,7 @@ import pytest
 from conftest import TinyModels
 from door import save_picture
 from PIL import Image
+from test_footage import clip
 
 from vqclip.sinks.collection import find_pictures, read_pictures
 from vqclip.sinks.filmdata import read_film_recipe
@@ -83,6 +84,18 @@ def test_a_folder_is_painted_over_and_what_is_done_stays(tiny_models: TinyModels
     assert ran.stdout == "outputs/styled/a {1}.png\n"
     [new, old] = read_pictures(find_pictures(tmp_path / "outputs" / "styled"))
     assert (new.prompt, new.settings["init"], old.prompt) == ("a woodcut", "image", "a castle")
+
+
+@pytest.mark.long
+def test_every_clip_of_a_folder_is_restyled_and_a_stopped_one_goes_on(tiny_models: TinyModels, tmp_path: Path):
+    (tmp_path / "my clips").mkdir()
+    clip(tmp_path / "my clips" / "a {1}.mp4", range(3))
+    small = shlex.join([*tiny_models.flags(), "--cutouts", "2", "--size", "32x32"])
+    for _ in range(2):  # the second time there are only frames to go on with
+        ran = run("restyle-clips.sh", "my clips", models=tiny_models, folder=tmp_path, MORE=small, PER_FRAME="1")
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stdout == "outputs/restyled/a {1}.mp4\n"
+        (tmp_path / "outputs" / "restyled" / "a {1}.mp4").unlink()
 
 
 @pytest.mark.long

@@ -41,9 +41,9 @@ def test_what_comes_in_at_the_edge_or_from_behind_was_not_in_sight():
     seen = in_sight(shift(5, 0), shift(-5, 0))
     assert seen[..., :-5].all() and not seen[..., -5:].any()
     split = shift(0, 0)
-    split[..., 24:] = 6.0  # the right half came from further right, the left half stood still
+    split[:, 0, :, 24:] = 6.0  # the right half came from further right, the left half stood still
     back = shift(0, 0)
-    back[..., 30:] = -6.0
+    back[:, 0, :, 30:] = -6.0
     seen = in_sight(split, back)
     assert seen[..., :24].all() and seen[..., 26:42].all()
     assert not in_sight(shift(6, 0), shift(0, 0)).any()

@@ -8,7 +8,7 @@ import pytest
 from vqclip.cli.main import build
 from vqclip.cli.options import FLAGS
 from vqclip.errors import VqclipError
-from vqclip.films import FilmSettings
+from vqclip.films import FilmSettings, RestyleSettings
 from vqclip.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -71,7 +71,7 @@ def test_every_flag_stands_in_the_readme_and_every_flag_of_the_pages_exists():
 
 def test_every_setting_stands_in_the_reference():
     text = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
-    fields = (*Settings.model_fields, *FilmSettings.model_fields)
+    fields = (*Settings.model_fields, *FilmSettings.model_fields, *RestyleSettings.model_fields)
     assert [name for name in fields if f"\n| `{name}` |" not in text] == []
 
 

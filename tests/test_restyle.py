@@ -29,7 +29,8 @@ def vqclip(tiny_models, tmp_path, monkeypatch, capsys):
 
     def run(*args, paint=True):
         capsys.readouterr()
-        code = main([*args, *((*tiny_models.flags(), *SMALL, *size(args)) if paint else ())])
+        small = (*tiny_models.flags(), *SMALL, *size(args)) if paint else ()
+        code = main([args[0], *small, *args[1:]])
         return (code, *capsys.readouterr())
 
     def size(args):
@@ -53,17 +54,19 @@ def frames_folder(folder, count=6):
     return folder
 
 
-def test_a_folder_becomes_a_film_of_its_frames_in_natural_order(vqclip, tmp_path):
+def test_a_folder_becomes_a_film_of_its_frames_in_natural_order(vqclip, tiny_models, tmp_path):
     frames_folder(tmp_path / "frames")
-    code, out, err = vqclip("restyle", "frames", "a castle", "--no-flow", "--steps-per-frame", "0", "--steps", "0")
+    unpainted = ["--steps-per-frame", "0", "--steps", "0", "--hold", "0"]
+    code, out, err = vqclip("restyle", "frames", "a castle", "--no-flow", *unpainted)
     assert (code, out) == (0, "outputs/a-castle-5.mp4\n"), err
     assert length(out.strip()) == 6 and len(hashes("outputs/a-castle-5.frames")) == 6
     shown = json.loads(vqclip("show", out.strip(), "--json", paint=False)[1])
     assert shown["film"]["frames"] == 6 and shown["film"]["flow"] is False and shown["settings"]["init"] == "image"
     assert list(shown["footage"]) == ["frames"]
-    alone = []
+    alone, plain = [], [*tiny_models.flags(), "--size", "32x32", "--cutouts", "2", "--steps", "0", "-q"]
     for number in (6, 11):  # each frame is the encoded one of the footage, for nothing was painted
-        vqclip("a castle", "--init-image", f"frames/frame{number}.png", "--steps", "0", "-o", f"{number}.png")
+        start = ["--init-image", f"frames/frame{number}.png", "-o", f"{number}.png"]
+        assert vqclip("a castle", *plain, *start, paint=False)[0] == 0
         alone.append(np.asarray(Image.open(f"{number}.png").convert("RGB")))
     made = [np.asarray(Image.open(f"outputs/a-castle-5.frames/frame-{n:06}.png")) for n in (0, 5)]
     assert all((one == other).all() for one, other in zip(made, alone, strict=True))

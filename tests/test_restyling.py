@@ -127,6 +127,18 @@ def test_another_scene_begins_anew_with_as_many_steps_as_the_first_picture():
     assert not goes_on and torch.equal(fresh["latent"], fresh["source"]) and "optimizer" not in fresh
 
 
+@pytest.mark.parametrize("step", [None, 4])
+def test_a_frame_shows_some_of_the_one_before_where_that_goes_on(step):
+    source = footage(2) if step else [footage(1)[0]] * 2
+    plain, held = (filmed(source, step=step, how=manner(steps=6, hold=hold)) for hold in (0.0, 0.5))
+    assert torch.equal(plain[1].latent, held[1].latent)  # what is shown does not change what is painted
+    before = plain[0].image[..., 4:] if step else plain[0].image
+    now, shown = (film[1].image[..., : before.shape[3]] for film in (plain, held))
+    torch.testing.assert_close(shown[..., :-4], ((before + now) / 2)[..., :-4], atol=0.02, rtol=0)
+    assert torch.equal(held[1].image, plain[1].image) is False
+    assert step is None or torch.equal(held[1].image[..., -4:], plain[1].image[..., -4:])
+
+
 def test_the_source_holds_the_picture_as_hard_as_is_said():
     source = footage(4)
     away = [

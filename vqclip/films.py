@@ -43,11 +43,13 @@ class RestyleSettings(Reel):
     """Everything that changes a restyled clip's pixels beside the settings of its first picture.
 
     source_weight is how hard the clip's frame holds the picture, keep the share of what was painted onto a frame that
-    the next one begins with; flow: whether that moves along with what moves in the clip.
+    the next one begins with, hold the share of the frame before that is shown in a frame; flow: whether both move along
+    with what moves in the clip.
     """
 
     source_weight: float = Field(0.0, ge=0, le=1000)
     keep: float = Field(0.9, ge=0, le=1)
+    hold: float = Field(0.6, ge=0, lt=1)
     flow: bool = False
 
 

@@ -169,7 +169,10 @@ class Asked:
 
 
 def flag_parameters(*, without: frozenset[str] = frozenset(), more: Sequence[Flag] = ()) -> list[inspect.Parameter]:
-    """The flags as parameters of a command function, each None when not said; those of `more` come first."""
+    """The flags as parameters of a command function, each None when not said; those of `more` come first.
+
+    without names those of FLAGS that the command has not, or has in words of its own.
+    """
     return [
         inspect.Parameter(
             flag.name,
@@ -188,8 +191,7 @@ def flag_parameters(*, without: frozenset[str] = frozenset(), more: Sequence[Fla
                 ),
             ],
         )
-        for flag in (*more, *FLAGS)
-        if flag.name not in without
+        for flag in (*more, *(one for one in FLAGS if one.name not in without))
     ]
 
 

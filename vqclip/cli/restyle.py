@@ -26,6 +26,7 @@ _STARTS = ("init", "init_image", "init_noise", "init_weight", "coarse", "tile")
 FLAGS: tuple[Flag, ...] = (
     flag(CLIP, "--source-weight", float, "How hard the source frame holds the picture.", "NUMBER", default="0"),
     flag(CLIP, "--keep", float, "Share of what was painted that goes on to the next frame.", "0..1", default="0.9"),
+    flag(CLIP, "--hold", float, "Share of the frame before that a frame shows.", "0..1", default="0.6"),
     flag(
         CLIP,
         "--flow/--no-flow",
@@ -91,7 +92,7 @@ def over_footage(settings: Settings) -> Settings:
 
 def read_restyle(said: Mapping[str, Any]) -> RestyleSettings:
     """The settings of a restyled clip that flags asked for; frames and fps come from it. Raises: UsageError."""
-    names = ("steps_per_frame", "frame_average", "source_weight", "keep")
+    names = ("steps_per_frame", "frame_average", "source_weight", "keep", "hold")
     values = {key: said[key] for key in names if key in said}
     if "frame_lr" in said:
         values["frame_learning_rate"] = said["frame_lr"]

@@ -46,7 +46,7 @@ class Manner:
     """How footage is painted over. course is that of a frame, cut that of the first frame of another scene.
 
     weight is how hard the source frame holds the picture; keep is the share of what was added to a frame that its
-    successor begins with.
+    successor begins with; hold is the share of the frame before, moved along, that is shown in a frame.
     """
 
     looks: Sequence[Look]
@@ -55,6 +55,7 @@ class Manner:
     cutouts: CutoutSettings
     weight: float = 0.0
     keep: float = 1.0
+    hold: float = 0.0
     extras: Extras = ()
 
 
@@ -81,9 +82,10 @@ def restyle(
         state, goes_on = follow(encoder, state, take, keep=manner.keep)
         course = replace(manner.course, steps=0) if not index else manner.course if goes_on else manner.cut
         event = _painted(decoder, state, course, manner)
-        state = {**event.state(), "source": state["source"], "frame": index}
-        told = (event.image, event.latent, still, event.loss, event.losses, event.skipped)
-        yield Frame(index, frames, *told, partial(dict, state))
+        image = _shown(event.image, state.get("shown"), take, manner.hold)
+        state = {**event.state(), "source": state["source"], "shown": image, "frame": index}
+        told = (event.latent, still, event.loss, event.losses, event.skipped)
+        yield Frame(index, frames, image, *told, partial(dict, state))
 
 
 @torch.no_grad()
@@ -122,6 +124,19 @@ def _trust(take: Take, grid: tuple[int, int]) -> Tensor:
         return agreement(take.before, take.source, grid=grid)
     seen = F.interpolate(in_sight(take.flow, take.back).float(), grid, mode="area")
     return seen * agreement(warp_by_flow(take.before, take.flow), take.source, grid=grid)
+
+
+@torch.no_grad()
+def _shown(image: Tensor, before: Tensor | None, take: Take, hold: float) -> Tensor:
+    """A frame as it is shown: with some of the one before, where the footage goes on; what flickers is evened out.
+
+    Nothing of this is painted on, so that it cannot pile up.
+    """
+    if before is None or not hold:
+        return image
+    moved = before if take.flow is None else warp_by_flow(before, take.flow.to(before), mode="bicubic").clamp(0, 1)
+    trust = _trust(take, (image.shape[2], image.shape[3])).to(image)
+    return torch.lerp(image, moved, hold * trust)
 
 
 def _painted(decoder: ImageDecoder, state: State, course: Course, manner: Manner) -> Step:

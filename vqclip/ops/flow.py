@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,10 +12,10 @@ from torch import Tensor
 _ANOTHER = 0.25
 
 
-def warp_by_flow(value: Tensor, flow: Tensor) -> Tensor:
+def warp_by_flow(value: Tensor, flow: Tensor, *, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
     """Takes every point from where the flow says it was; points beyond the edge from the edge.
 
-    Bilinear, so that nothing leaves its range. A value on a coarser grid than the flow is moved by the flow's mean.
+    Bilinear keeps its range, bicubic keeps sharpness. A value on a coarser grid than the flow moves by the flow's mean.
     Shapes: value [B, C, h, w], flow [1, 2, H, W] in pixels right and down -> like value.
     """
     rows, columns = value.shape[2:]
@@ -22,7 +24,7 @@ def warp_by_flow(value: Tensor, flow: Tensor) -> Tensor:
     x = (torch.arange(columns, device=flow.device) * 2 + 1) / columns - 1 + flow[:, 0] * (2 / width)
     y = ((torch.arange(rows, device=flow.device) * 2 + 1) / rows - 1)[:, None] + flow[:, 1] * (2 / height)
     points = torch.stack((x, y), dim=-1).to(value).expand(len(value), -1, -1, -1)
-    return F.grid_sample(value, points, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(value, points, mode=mode, padding_mode="border", align_corners=False)
 
 
 def in_sight(flow: Tensor, back: Tensor) -> Tensor:

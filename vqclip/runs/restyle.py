@@ -57,7 +57,7 @@ def restyled_frames(
         schedule=settings.schedule or "constant",
     )
     extras = [extra for extra in parts.extras if extra[0] != SOURCE]
-    manner = Manner(parts.looks, course, cut, parts.cutouts, film.source_weight, film.keep, extras)
+    manner = Manner(parts.looks, course, cut, parts.cutouts, film.source_weight, film.keep, film.hold, extras)
     takes = _takes(footage, settings, film, state.get("frame", -1) + 1, device, _once(note))
     how = {"takes": lambda _: next(takes), "frames": film.frames, "manner": manner}
     return restyle(parts.vqgan, parts.vqgan, state, **how)
