@@ -132,7 +132,7 @@ def _shown(image: Tensor, before: Tensor | None, take: Take, hold: float) -> Ten
 
     Nothing of this is painted on, so that it cannot pile up.
     """
-    if before is None or not hold:
+    if before is None or take.before is None or not hold:
         return image
     moved = before if take.flow is None else warp_by_flow(before, take.flow.to(before), mode="bicubic").clamp(0, 1)
     trust = _trust(take, (image.shape[2], image.shape[3])).to(image)
