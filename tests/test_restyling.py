@@ -33,8 +33,8 @@ def takes(frames, step=None):
     return take
 
 
-def manner(*, steps=2, look=None, **more):
-    course = Course(steps=steps, learning_rate=0.05, average=0.8)
+def manner(*, steps=2, rate=0.05, look=None, **more):
+    course = Course(steps=steps, learning_rate=rate, average=0.8)
     return Manner([look or tiny_look()], course, Course(steps=3, learning_rate=0.05), shaken(2), **more)
 
 
@@ -130,12 +130,12 @@ def test_another_scene_begins_anew_with_as_many_steps_as_the_first_picture():
 @pytest.mark.parametrize("step", [None, 4])
 def test_a_frame_shows_some_of_the_one_before_where_that_goes_on(step):
     source = footage(2) if step else [footage(1)[0]] * 2
-    plain, held = (filmed(source, step=step, how=manner(steps=6, hold=hold)) for hold in (0.0, 0.5))
+    plain, held = (filmed(source, step=step, how=manner(rate=1.0, hold=hold)) for hold in (0.0, 0.5))
     assert torch.equal(plain[1].latent, held[1].latent)  # what is shown does not change what is painted
     before = plain[0].image[..., 4:] if step else plain[0].image
     now, shown = (film[1].image[..., : before.shape[3]] for film in (plain, held))
     torch.testing.assert_close(shown[..., :-4], ((before + now) / 2)[..., :-4], atol=0.02, rtol=0)
-    assert torch.equal(held[1].image, plain[1].image) is False
+    assert not torch.equal(held[1].image, plain[1].image)
     assert step is None or torch.equal(held[1].image[..., -4:], plain[1].image[..., -4:])
 
 
