@@ -298,7 +298,7 @@ BILLION = "a: &a [x, x, x, x]\n" + "\n".join(
         (BILLION, "aliases are not allowed"),
         ("a: &a {x: 1}\nb:\n  <<: *a", "aliases are not allowed"),
         ("[" * 60_000, "not a plain yaml config"),
-        ("x: " + "y" * 70_000, "more than 64 KB"),
+        ("x: " + "y" * 70_000, "larger than 64 KB"),
         ("just words", "holds no settings"),
         ("a: b: c: d", "not a plain yaml config"),
         ("x: \x00", "not a plain yaml config"),

@@ -81,7 +81,7 @@ def test_a_wrong_preset_is_refused_with_its_file_and_key(tmp_path: Path, text: s
 def test_a_preset_that_is_no_small_text_is_refused(tmp_path: Path, data: bytes):
     path = tmp_path / "bad.toml"
     path.write_bytes(data)
-    with pytest.raises(UsageError, match=r"not UTF-8|too large"):
+    with pytest.raises(UsageError, match=r"not UTF-8|larger than 64 KB"):
         read_preset(path)
 
 

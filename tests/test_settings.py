@@ -72,7 +72,10 @@ def test_settings_that_make_sense_pass(values: dict):
     assert Settings.make(values).check() == Settings.make(values)
 
 
-@given(st.integers(0, 1_000_000), st.floats(0, 1000), st.lists(st.text(), max_size=3))
+_CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
+@given(st.integers(0, 1_000_000), st.floats(0, 1000), st.lists(st.text(_CHARACTERS), max_size=3))
 def test_settings_survive_being_written_and_read(steps: int, tv: float, clip: list[str]):
     settings = Settings.make({"steps": steps, "tv": tv, "clip": clip})
     assert Settings.make(settings.model_dump(mode="json")) == settings
@@ -82,3 +85,9 @@ def test_settings_survive_being_written_and_read(steps: int, tv: float, clip: li
 def test_delivery_refuses_what_it_does_not_know():
     with pytest.raises(ValueError, match="extra"):
         Delivery(outptu="x")
+
+
+@pytest.mark.parametrize("values", [{"vqgan": "a\0b.ckpt"}, {"init_image": "\0"}, {"clip": ["starter", "x/y=\0"]}])
+def test_a_nul_is_refused_where_the_setting_stands(values):
+    with pytest.raises(UsageError, match=r"^x.toml: (vqgan|init_image|clip) holds a NUL"):
+        Settings.make(values, source="x.toml")

@@ -12,6 +12,7 @@ from typing import Any
 from vqclip.errors import UsageError
 from vqclip.prompts import parse_image_prompt
 from vqclip.settings import Settings
+from vqclip.smallfiles import read_small
 from vqclip.words import did_you_mean
 
 MAX_BYTES = 64 * 1024
@@ -195,14 +196,7 @@ def inside(key: str, value: Any, preset: Path) -> Any:
 def read_text(path: Path) -> str:
     """The text of a small settings file, its line ends made alike. Raises: UsageError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path}: too large (more than {MAX_BYTES // 1024} KB)")
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return read_small(path, MAX_BYTES).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text (byte {error.start})") from error
 

@@ -37,6 +37,8 @@ class Checked(BaseModel):
         for key in values:
             if key not in cls.model_fields:
                 raise UsageError(f"{place(key)}: unknown setting {key!r}", hint=did_you_mean(key, cls.model_fields))
+            if key not in ("prompt", "negative") and "\0" in "".join(_texts(values[key])):
+                raise UsageError(f"{place(key)}: {key} holds a NUL, which no name and no path can")
         try:
             return cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
         except ValidationError as error:
@@ -48,6 +50,11 @@ class Checked(BaseModel):
     def changed(self, **values: Any) -> Self:
         """A copy with some fields changed, checked again. Raises: UsageError."""
         return self.make({**self.model_dump(exclude_unset=True), **values})
+
+
+def _texts(value: Any) -> list[str]:
+    """A setting's words: itself, or those of a list."""
+    return [part for part in (value if isinstance(value, list | tuple) else [value]) if isinstance(part, str)]
 
 
 class Settings(Checked):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vqclip.errors import UsageError
 from vqclip.promptfile import decode
+from vqclip.smallfiles import read_small
 from vqclip.words import did_you_mean
 
 MAX_DEPTH = 20
@@ -163,14 +164,7 @@ _MARK = re.compile(r"\\([{}|_\\])|([{}|])|__([^\W_][\w-]*?)__")
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{path}: larger than {MAX_BYTES // 2**20} MB")
-    lines = [line.strip() for line in decode(data, name=path.name).split("\n")]
+    lines = [line.strip() for line in decode(read_small(path, MAX_BYTES), name=path.name).split("\n")]
     kept = [line for line in lines if line and not line.startswith("#")]
     if not kept:
         raise UsageError(f"the wildcard list {path.name} is empty")

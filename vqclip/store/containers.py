@@ -22,8 +22,8 @@ def sniff(path: Path) -> Container:
         size = path.stat().st_size
     except IsADirectoryError as error:
         raise ModelError(f"{path.name} is a folder, not a weight file") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ModelError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return recognize(start, size, path.name)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from vqclip.errors import ModelError
+from vqclip.smallfiles import read_small
 from vqclip.words import clean
 
 MOST_YAML_BYTES = 64 * 1024
@@ -31,7 +32,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     Raises: ModelError if it is missing, too large, not yaml, not a mapping, or asks for anything but plain data.
     """
     path = Path(path)
-    data = _bounded(path)
+    data = read_small(path, MOST_YAML_BYTES, ModelError)
     try:
         document = yaml.load(data.decode("utf-8-sig"), Loader=_PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
@@ -46,21 +47,10 @@ def read_document(path: str | Path) -> dict[str, Any]:
     if path.suffix.lower() != ".json":
         return read_yaml(path)
     try:
-        document = json.loads(_bounded(path))
+        document = json.loads(read_small(path, MOST_YAML_BYTES, ModelError))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{path.name} is not a json config") from error
     return _by_name(document, path)
-
-
-def _bounded(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_YAML_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) > MOST_YAML_BYTES:
-        raise ModelError(f"{path.name} is refused: a config of more than 64 KB")
-    return data
 
 
 def _by_name(document: Any, path: Path) -> dict[str, Any]:

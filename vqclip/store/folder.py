@@ -44,8 +44,8 @@ def digest(path: str | Path) -> str:
         stamp = (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns)
         settled = time.time_ns() - max(stamp[3:]) > _SETTLED_NS
         return (_sha256 if settled else _sha256.__wrapped__)(os.path.abspath(path), stamp)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ModelError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def own_defaults(name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from vqclip.errors import UsageError
 from vqclip.films import FilmSettings
+from vqclip.smallfiles import read_small
 from vqclip.words import clean, did_you_mean
 
 WEIGHT_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".msgpack")
@@ -80,20 +81,11 @@ def own_list_path() -> Path:
 def own_list() -> OwnList:
     """The user's own list, read once; an empty one if there is no file. Raises: UsageError naming the entry."""
     path = own_list_path()
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return OwnList()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    return check_list(data, str(path))
+    return check_list(read_small(path, MAX_BYTES), str(path)) if os.path.lexists(path) else OwnList()
 
 
 def check_list(data: bytes, source: str) -> OwnList:
     """Reads and checks a list from TOML. Raises: UsageError naming source and entry, with a cure."""
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"{source}: larger than 1 MB, which no list of models is")
     try:
         values = tomllib.loads(data.decode("utf-8-sig"))
         found = OwnList.model_validate(values)
