@@ -3,10 +3,13 @@
 import json
 
 import pytest
+import torch
 from door import Door
+from safetensors.torch import save_file
 
+from vqclip.cli.main import main
 from vqclip.configs import VQGANConfig
-from vqclip.errors import MemoryFullError
+from vqclip.errors import MemoryFullError, ModelError
 from vqclip.runs import estimate as room
 from vqclip.runs.bench import Row
 from vqclip.runs.clock import Clock
@@ -50,6 +53,30 @@ def test_shapes_come_from_headers_or_names_and_are_unknown_else(tiny_models, tmp
     assert vqgan_outline(str(broken)) is None and clip_outline(str(broken)) is None
     assert clip_outline("no-such-clip/tag") is None
     assert estimate(settings(vqgan=str(broken), init="codes"), CPU) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"channels": 10**12, "multipliers": [1]}, "channels is 1000000000000"),
+        ({"multipliers": "many"}, "multipliers is 'many'"),
+        ({"multipliers": []}, "multipliers is"),
+        ({"codes": {"a": 1}}, "codes is"),
+        (["channels"], "no config"),
+        (None, "no config"),
+    ],
+)
+def test_a_hostile_header_costs_a_sentence_before_anything_is_loaded(config, said, tmp_path, capsys):
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"vqclip": json.dumps({"format": "x", "config": config})})
+    with pytest.raises(ModelError, match=said):
+        vqgan_outline(str(path))
+    with pytest.raises(ModelError, match=r"CLIP config"):
+        clip_outline(str(path))
+    for flags in (["--vqgan", str(path)], ["--clip", str(path)]):
+        assert main(["a castle", "--dry-run", *flags]) == 4
+        said_there = capsys.readouterr().err
+        assert said_there.count("error: ") == 1 and "Traceback" not in said_there
 
 
 def test_thrift_costs_less_memory_and_no_other_work():

@@ -12,22 +12,14 @@ from torch import Tensor
 
 from vqclip.errors import ModelError
 from vqclip.store.checkpoint import read_header, read_weights, require_finite, write_own
+from vqclip.store.clipconfig import VOCABULARY, checked_clip_config
 from vqclip.store.lookalikes import looks_like
 from vqclip.words import clean
 
 FORMAT = "vqclip-clip"
 SCHEMA = 1
-VOCABULARY = 49408
 ELSE = -1
 _TABLE, _ROWS, _IDS = "token_embedding.weight", "token_embedding.rows", "token_embedding.ids"
-_FOREIGN = ("timm_model_name", "hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "act_kwargs", "norm_kwargs")
-_LARGEST = {
-    "layers": 64,
-    "width": 4096,
-    "heads": 64,
-    "image_size": 1024,
-    "context_length": 1024,
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +83,7 @@ def read_clip(path: Path) -> ClipFile:
         )
     if header.get("schema") != SCHEMA:
         raise ModelError(f"{path.name} was written by a newer version of vqclip", hint="update vqclip")
-    config, words = _checked(header.get("config"), path.name), header.get("words", [])
+    config, words = checked_clip_config(header.get("config"), path.name), header.get("words", [])
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ModelError(f"{path.name}: its list of words is damaged")
     stored = read_weights(path)
@@ -126,29 +118,6 @@ def _expanded(stored: Mapping[str, Tensor], label: str) -> Tensor:
     table = rows[~own].float().repeat(VOCABULARY, 1)
     table[ids[own].long()] = rows[own].float()
     return table
-
-
-def _checked(config: Any, label: str) -> dict[str, Any]:
-    """Lets through only a config that builds open_clip's own towers, of a bounded size."""
-    if not isinstance(config, dict) or not {"embed_dim", "vision_cfg", "text_cfg"} <= config.keys():
-        raise ModelError(f"{label}: its header has no CLIP config")
-    for part in (config, config["vision_cfg"], config["text_cfg"]):
-        if not isinstance(part, dict):
-            raise ModelError(f"{label}: its CLIP config is damaged")
-        for name, value in part.items():
-            if name in _FOREIGN or not _bounded(name, value):
-                raise ModelError(f"{label}: its CLIP config has {clean(repr((name, value)))[:100]}")
-    return config
-
-
-def _bounded(name: str, value: Any) -> bool:
-    if isinstance(value, dict):
-        return name in ("vision_cfg", "text_cfg")
-    if isinstance(value, list):
-        return len(value) <= 4 and all(_bounded(name, part) and not isinstance(part, list | dict) for part in value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return 0 <= value <= _LARGEST.get(name, VOCABULARY)
-    return value is None or isinstance(value, bool) or (isinstance(value, str) and len(value) <= 40)
 
 
 def _three(value: Any, name: str, label: str) -> tuple[float, float, float]:

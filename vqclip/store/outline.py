@@ -11,9 +11,11 @@ from typing import Any
 
 from vqclip.configs import VQGANConfig
 from vqclip.errors import ModelError
+from vqclip.store.clipconfig import checked_clip_config
 from vqclip.store.clips import clip_name
 from vqclip.store.folder import in_folder
 from vqclip.store.registry import Model, find, is_path
+from vqclip.store.shapes import checked_config
 from vqclip.store.starter import starter_path
 
 MOST_HEADER_BYTES = 16 * 2**20
@@ -23,25 +25,29 @@ USUAL = {16: {}, 8: {"multipliers": (1, 1, 2, 4), "attention_levels": (3,), "cod
 def vqgan_outline(name: str) -> VQGANConfig | None:
     """The shape of a VQGAN by name or path: from the header of our own files, else the usual shape of a taming model.
 
-    None where it shows only when the model is loaded.
+    None where it shows only when the model is loaded. Raises: ModelError if that header makes no sense.
     """
-    path, model = _file(name, "vqgan"), find(name)
-    values = _header(path).get("config") if path else None
-    if isinstance(values, dict):
-        try:
-            return VQGANConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
-        except TypeError:
-            return None  # a shape of another kind
-    return _usual(model)
+    path = _file(name, "vqgan")
+    header = _header(path) if path else {}
+    if path is None or "config" not in header:
+        return _usual(find(name))
+    if "network" in header:
+        return None  # a shape of another kind
+    if not isinstance(header["config"], dict):
+        raise ModelError(f"{path.name}: its header has no config")
+    return checked_config(header["config"], path.name)
 
 
 def clip_outline(name: str) -> Mapping[str, Any] | None:
-    """open_clip's config of a CLIP by name or path, or None where it is not known beforehand."""
+    """open_clip's config of a CLIP by name or path, or None where it is not known beforehand.
+
+    Raises: ModelError if it stands in the header of one of our own files, and makes no sense.
+    """
     text = clip_name(name)
     path = _file(text, "clip")
     if path:
-        config = _header(path).get("config")
-        return config if isinstance(config, dict) and "vision_cfg" in config else None
+        header = _header(path)
+        return checked_clip_config(header["config"], path.name) if "config" in header else None
     spec = find_spec("open_clip")  # finds the package without importing it
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         file = Path(folder) / "model_configs" / f"{Path(text.partition('/')[0]).name}.json"

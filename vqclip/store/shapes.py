@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, get_args
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from vqclip.configs import AnyVQGANConfig, CodebookKind, PictureRange, TransformerConfig, ViTVQGANConfig, VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.store.documents import LARGEST_MULTIPLIER, MOST_LEVELS, shown, whole, wholes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST_BLOCKS = 17
 MOST_SCALES = 32
