@@ -35,11 +35,22 @@ def as_taming(weights: Weights) -> dict[str, Tensor]:
     return {**weights, "loss.discriminator.main.0.weight": torch.zeros(1)}
 
 
+def as_movq(weights: Weights) -> dict[str, Tensor]:
+    """MOVQ in its authors' own names, which are taming's, beside other weights of its pipeline."""
+    return {**weights, "scheduler.betas": torch.zeros(1)}
+
+
 def as_first_stage(weights: Weights) -> dict[str, Tensor]:
     """Inside a larger model, beside another VQGAN that is not meant."""
     inside = {f"first_stage_model.{name}": tensor for name, tensor in weights.items()}
     other = {f"cond_stage_model.{name}": tensor + 1 for name, tensor in weights.items()}
     return {**other, **inside, "model.diffusion_model.out.weight": torch.zeros(1)}
+
+
+def as_vitvqgan(weights: Weights) -> dict[str, Tensor]:
+    """ViT-VQGAN: its own names around the codebook, and linear layers there in place of convolutions."""
+    rules = ((r"^quant_conv\.", "pre_quant."), (r"^post_quant_conv\.", "post_quant."), (r"^quantize\.", "quantizer."))
+    return {name: t.flatten(1) if t.shape[2:] == (1, 1) else t for name, t in _renamed(weights, rules).items()}
 
 
 def as_llamagen(weights: Weights) -> dict[str, Tensor]:

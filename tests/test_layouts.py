@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from test_goldens_vqgans import FORWARD, golden, off
 
-from vqclip.configs import VQGANConfig
+from vqclip.configs import AnyVQGANConfig, TransformerConfig, ViTVQGANConfig, VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import read_weights
-from vqclip.store.vqgans import load_vqgan
+from vqclip.store.vqgans import export_taming, load_vqgan, save_vqgan
 
 GOLDENS = Path(__file__).parent / "goldens"
 KINDS = {
@@ -30,7 +30,12 @@ KINDS = {
     layouts.as_janus: ("unit",),
     layouts.as_diffusers: ("l2",),
     layouts.as_old_diffusers: ("l2",),
+    layouts.as_movq: ("l2",),
 }
+
+
+DTYPES = st.sampled_from([torch.float32, torch.float16, torch.bfloat16])
+CONTAINERS = st.sampled_from(["safetensors", "lightning", "zip", "legacy", "ema"])
 
 
 def write(path: Path, weights: dict, container: str) -> None:
@@ -60,6 +65,8 @@ def shapes(draw: st.DrawFn, writer) -> VQGANConfig:
     )
     if config.quantizer == "gumbel":
         config = replace(config, embedding_channels=config.latent_channels)
+    if writer is layouts.as_movq:
+        config = replace(config, variant="movq")
     if writer is layouts.as_diffusers:
         other = draw(places)
         config = replace(config, encoder_attention_levels=other if other != config.attention_levels else None)
@@ -71,19 +78,72 @@ def shapes(draw: st.DrawFn, writer) -> VQGANConfig:
 @given(data=st.data())
 def test_whatever_its_shape_type_and_container_a_file_gives_the_model_that_was_written(writer, data, tmp_path_factory):
     config = data.draw(shapes(writer))
-    dtype = data.draw(st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
-    container = data.draw(st.sampled_from(["safetensors", "lightning", "zip", "legacy", "ema"]))
-    with torch.random.fork_rng():
-        torch.manual_seed(data.draw(st.integers(0, 99)))
-        model = VQGAN(config).eval()
-        torch.nn.init.normal_(model.quantize.weight)
-        latent, image = torch.randn(1, config.embedding_channels, 2, 3), torch.rand(1, 3, 8, 8)
-    rounded = {name: tensor.to(dtype).float() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(rounded)
+    dtype, container = data.draw(DTYPES), data.draw(CONTAINERS)
+    model = rounded(config, dtype, data.draw(st.integers(0, 99)))
     path = tmp_path_factory.mktemp("layout") / "weights.bin"
-    write(path, {name: tensor.to(dtype) for name, tensor in writer(rounded).items()}, container)
+    write(path, {name: tensor.to(dtype) for name, tensor in writer(model.state_dict()).items()}, container)
     loaded = load_vqgan(path)
     assert loaded.config == config
+    same(loaded, model)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_a_vit_vqgan_of_any_shape_type_and_container_gives_the_model_that_was_written(data, tmp_path_factory):
+    sizes = [st.sampled_from([16, 32]), st.integers(1, 3), st.integers(1, 2), st.sampled_from([16, 48])]
+    side = data.draw(st.integers(1, 4))
+    config = ViTVQGANConfig(
+        TransformerConfig(*map(data.draw, sizes)),
+        TransformerConfig(*map(data.draw, sizes)),
+        patch=data.draw(st.sampled_from([2, 4])),
+        grid=(side, side),
+        embedding_channels=data.draw(st.integers(2, 6)),
+        codes=data.draw(st.integers(3, 20)),
+    )
+    dtype, container = data.draw(DTYPES), data.draw(CONTAINERS)
+    model = rounded(config, dtype, data.draw(st.integers(0, 99)))
+    path = tmp_path_factory.mktemp("tokens") / "weights.bin"
+    write(path, {n: t.to(dtype) for n, t in layouts.as_vitvqgan(model.state_dict()).items()}, container)
+    loaded = load_vqgan(path)
+    assert loaded.config == config
+    same(loaded, model)
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_any_model_is_the_same_again_from_our_own_file_flax_and_an_export_to_taming(data, tmp_path_factory):
+    config = data.draw(shapes(layouts.as_taming))
+    dtype = data.draw(st.sampled_from([torch.float32, torch.float16]))
+    model, folder = rounded(config, dtype, data.draw(st.integers(0, 99))), tmp_path_factory.mktemp("again")
+    same(load_vqgan(save_vqgan(model, folder / "own.safetensors", dtype=dtype)), model)
+    if config.quantizer == "l2":
+        numbers = {name: tensor.to(dtype) for name, tensor in model.state_dict().items()}
+        (folder / "x.msgpack").write_bytes(layouts.as_flax(numbers))
+        same(load_vqgan(folder / "x.msgpack"), model)
+    if config.middle_attention and config.channels % 32 == 0:
+        exported = load_vqgan(*export_taming(model, folder / "export.ckpt"))
+        assert exported.config == config
+        same(exported, model)
+    else:
+        with pytest.raises(ModelError, match="taming cannot express"):
+            export_taming(model, folder / "export.ckpt")
+
+
+def rounded(config: AnyVQGANConfig, dtype: torch.dtype, seed: int) -> VQGAN:
+    """A model of random weights, all of which `dtype` can hold."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = VQGAN(config).eval()
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.3)
+    model.load_state_dict({name: tensor.to(dtype).float() for name, tensor in model.state_dict().items()})
+    return model
+
+
+def same(loaded: VQGAN, model: VQGAN) -> None:
+    generator = torch.Generator().manual_seed(7)
+    latent = torch.randn(1, model.config.embedding_channels, 2, 3, generator=generator)
+    image = torch.rand(1, 3, 8, 8, generator=generator)
     with torch.no_grad():
         quantized, codes = model.quantize(latent)
         assert torch.equal(loaded.quantize(latent)[1], codes)
