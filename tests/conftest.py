@@ -16,6 +16,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_seen(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps the checksums of CLIPs that tests make up out of the user's folder."""
+    folder = tmp_path_factory.mktemp("seen")
+    monkeypatch.setattr("vqclip.store.clipseen.seen_folder", lambda: folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class TinyModels:
     """Files of a VQGAN of stride 4 and a CLIP that looks at 32 px squares."""

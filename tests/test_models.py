@@ -141,6 +141,7 @@ def test_a_clip_goes_into_the_shared_cache_the_safe_file_first_with_its_tokenize
         asked.append((repository, name))
         if name == "open_clip_model.safetensors" or name == "spiece.model":
             raise Missing
+        (tmp_path / name).write_bytes(b"weights")
         return str(tmp_path / name)
 
     monkeypatch.setattr("vqclip.store.clips.in_cache", lambda clip: None)
@@ -148,6 +149,7 @@ def test_a_clip_goes_into_the_shared_cache_the_safe_file_first_with_its_tokenize
     ran = vqclip("models", "get", "ViT-B-16-SigLIP/webli")
     assert ran.code == 0 and ran.out == f"{tmp_path / 'open_clip_pytorch_model.bin'}\n"
     assert "ViT-B-16-SigLIP/webli: about 812 MB; license: Apache-2.0" in ran.err
+    assert "no checksum is published for ViT-B-16-SigLIP/webli; recorded " in ran.err
     assert [name for _, name in asked][:3] == [*HUB_FILES, "tokenizer_config.json"] and len(asked) == 6
 
     def down(*_: str) -> str:

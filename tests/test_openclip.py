@@ -136,6 +136,7 @@ def test_loading_and_building_draw_no_random_numbers(file):
     before = torch.random.get_rng_state()
     load_clip(file)
     build_clip(CONFIG)
+    build_clip(CONFIG, filled=False)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

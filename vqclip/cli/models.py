@@ -180,18 +180,26 @@ def _get_vqgan(name: str, offline: bool) -> Path:
 
 def _get_clip(clip: Clip, offline: bool) -> Path:
     from vqclip.store.clips import download_notice, fetch_clip, in_cache
+    from vqclip.store.clipseen import hold
 
     if not offline and in_cache(clip) is None:
         say.note(download_notice(clip.name))
-    return fetch_clip(clip, offline=offline)
+    path = fetch_clip(clip, offline=offline)
+    if said := hold(clip.name, path):
+        say.note(said)
+    return path
 
 
 def _get_other_clip(name: str, offline: bool) -> Path:
+    from vqclip.store.clipseen import hold
     from vqclip.store.openclip import fetch_notice, fetch_other_clip
 
     if not offline and (said := fetch_notice(name)):
         say.note(said)
-    return fetch_other_clip(name, offline=offline)
+    path = fetch_other_clip(name, offline=offline)
+    if said := hold(name, path):
+        say.note(said)
+    return path
 
 
 @contextmanager

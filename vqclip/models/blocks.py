@@ -141,14 +141,16 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(features, scale_factor=2.0, mode="nearest"))
 
     @torch.no_grad()
-    def fuse(self) -> None:
+    def fuse(self, dtype: torch.dtype | None = None) -> None:
         """Sums up the kernel so that one transposed 4x4 convolution of stride 2 does both steps, with 4/9 of the work.
 
-        The same numbers up to rounding; the convolution's own weight stays, but no longer acts.
+        The same numbers up to rounding, in `dtype` or the weight's own; the convolution's own weight stays, but no
+        longer acts.
         """
         weight = self.conv.weight
         taps = weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
-        fused = weight.new_empty(weight.shape[1], weight.shape[0], 4, 4).to(memory_format=torch.channels_last)
+        shape = (weight.shape[1], weight.shape[0], 4, 4)
+        fused = torch.empty(shape, dtype=dtype or weight.dtype, device=weight.device, memory_format=torch.channels_last)
         for index, part in enumerate(weight.split(_FUSED_AT_ONCE)):  # sums in float64 need room: piece by piece
             summed = torch.einsum("ya,xb,oiab->ioyx", taps, taps, part.double())
             fused[:, index * _FUSED_AT_ONCE :][:, : len(part)] = summed
@@ -166,5 +168,5 @@ class ShuffleUpsample(nn.Module):
         """Features [B, C, h, w] -> [B, C, 2h, 2w]."""
         return F.pixel_shuffle(self.conv(features), 2)
 
-    def fuse(self) -> None:
+    def fuse(self, dtype: torch.dtype | None = None) -> None:
         """Nothing is left to fuse here."""

@@ -153,13 +153,13 @@ class Decoder(nn.Module):
         yield [*ahead, partial(norm_then_conv, norm=self.norm_out, conv=self.conv_out, style=style)]
 
     def fuse(self, dtype: torch.dtype | None = None) -> Self:
-        """Fuses every upsampling with its convolution, in their own numbers; see `Upsample.fuse`.
+        """Fuses every upsampling with its convolution; see `Upsample.fuse`.
 
         With a dtype each of them is cast to it before the next, for they are large.
         """
         for level in self.up:
             if level.upsample is not None:
-                level.upsample.fuse()
+                level.upsample.fuse(dtype)
                 level.upsample.to(dtype or level.upsample.conv.weight.dtype)
         return self
 

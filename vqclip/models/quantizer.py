@@ -10,6 +10,7 @@ from vqclip.configs import AnyVQGANConfig, CodebookKind
 
 MOST_DISTANCES = 2**24
 MIXERS = 4
+_ROWS_AT_ONCE = 2**12
 
 
 class Quantizer(nn.Module):
@@ -48,7 +49,7 @@ class Quantizer(nn.Module):
     @torch.no_grad()
     def fuse(self) -> None:
         """Stores the rows' squared lengths for the search: call again after changing weights."""
-        self.norms = self.rows.square().sum(1)
+        self.norms = torch.cat([rows.square().sum(1) for rows in self.rows.split(_ROWS_AT_ONCE)])
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codes [B, h, w] -> their code vectors [B, C, h, w], float32."""

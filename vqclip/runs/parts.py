@@ -114,6 +114,8 @@ def make_looks(
     for said in [] if offline else filter(None, (fetch_notice(one.text) for one in chosen)):
         note(said)
     perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
+    for said in filter(None, (perceptor.take_notice() for perceptor in perceptors)):
+        note(said)
     _warn_of_words(settings, perceptors, note)
     return [
         Look(one.text, perceptor, _targets(settings, perceptor, cutouts, device, note), one.weight)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -14,11 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from vqclip.errors import ModelError
+from vqclip.models.towers import quicken
+from vqclip.models.unfilled import Unfilled
 from vqclip.store.checkpoint import read_weights, require_finite
 from vqclip.store.clipfile import read_clip, write_clip
 from vqclip.store.clips import HUB_FILES, cannot_fetch, clip_name, download_notice, not_here
+from vqclip.store.clipseen import hold
+from vqclip.store.containers import sniff
 from vqclip.store.folder import check, in_folder, locate
 from vqclip.store.lookalikes import looks_like
+from vqclip.store.pages import give_back
 from vqclip.store.perceptor import ClipPerceptor
 from vqclip.store.registry import WEIGHT_SUFFIXES
 from vqclip.store.torchscript import is_torchscript, openai_archive, read_archive
@@ -86,9 +92,10 @@ def fetch_other_clip(text: str, *, offline: bool) -> Path:
     return _weights_of(text, _open_clip().get_pretrained_cfg(name, tag), offline)
 
 
-def build_clip(config: Mapping[str, Any]) -> nn.Module:
+def build_clip(config: Mapping[str, Any], *, filled: bool = True) -> nn.Module:
     """An open_clip CLIP of this config (embed_dim, vision_cfg, text_cfg, ...) with random weights; draws no numbers
-    from the caller's generator. Raises: ModelError if open_clip refuses the config.
+    from the caller's generator. filled=False leaves weights as they lie in memory, for others to be loaded.
+    Raises: ModelError if open_clip refuses the config.
     """
     open_clip = _open_clip()
     values = {**config, "vision_cfg": dict(config["vision_cfg"]), "text_cfg": dict(config["text_cfg"])}
@@ -101,7 +108,7 @@ def build_clip(config: Mapping[str, Any]) -> nn.Module:
     if values.pop("custom_text", False) or foreign_text:
         kind = open_clip.CoCa if "multimodal_cfg" in values else open_clip.CustomTextCLIP
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), nullcontext() if filled else Unfilled():
             return kind(**values)
     except Exception as error:  # timm, transformers and open_clip each have their own ways to refuse a config
         raise ModelError(f"open_clip cannot build this model: {error}") from error
@@ -124,8 +131,8 @@ def _own(name: str, path: Path, device: str | torch.device, dtype: torch.dtype) 
     file = read_clip(path)
     with torch.device("meta"):
         _require_fit(build_clip(file.config), file.weights, path.name)
-    model = build_clip(file.config)
-    model.load_state_dict(file.weights)
+    model = build_clip(file.config, filled=False)
+    _fill(model, file.weights, path.name, dtype)
     tokenizer = make_tokenizer(model.context_length)
     return ClipPerceptor(
         model,
@@ -147,11 +154,18 @@ def _published(
     name, tag, config = _known(text)
     training = open_clip.get_pretrained_cfg(name, tag)
     tokenizer = _tokenizer(text, config, offline)
-    path = path or _weights_of(text, training, offline)
+    notice = None
+    if path is None:
+        path = _weights_of(text, training, offline)
+        notice = hold(text, path)
     config["quick_gelu"] = bool(config.get("quick_gelu", False) or training.get("quick_gelu", False))
-    weights = read_archive(path) if is_torchscript(path) else read_weights(path)
-    model = build_clip(config)
-    _load_published(model, weights, path.name, text)
+    program = is_torchscript(path)
+    weights = read_archive(path) if program else read_weights(path)
+    model = build_clip(config, filled=False)
+    state = _as_today(model, weights, path.name, text)
+    weights.clear()  # so that each can go as soon as it is copied
+    _require_fit(model, state, path.name)
+    _fill(model, state, path.name, dtype, mapped=not program and sniff(path) != "pickle")
     return ClipPerceptor(
         model,
         tokenizer,
@@ -159,6 +173,7 @@ def _published(
         path=path,
         mean=training["mean"],
         std=training["std"],
+        notice=notice,
         device=device,
         dtype=dtype,
     )
@@ -227,8 +242,8 @@ def _cached(training: Mapping[str, Any]) -> Path | None:
     return old if old.is_file() else None
 
 
-def _load_published(model: nn.Module, weights: dict[str, Tensor], label: str, text: str) -> None:
-    """Brings published weights into today's names and loads them. Raises: ModelError if they do not fit."""
+def _as_today(model: nn.Module, weights: dict[str, Tensor], label: str, text: str) -> dict[str, Tensor]:
+    """Published weights under today's names and in today's shapes. Raises: ModelError if they are another model's."""
     open_clip = _open_clip()
     try:
         state = open_clip.convert.convert_state_dict(model, dict(weights))
@@ -247,9 +262,26 @@ def _load_published(model: nn.Module, weights: dict[str, Tensor], label: str, te
         raise ModelError(f"{label} is not {text}: it looks like {looks_like(weights)}") from error
     for name in ("input_resolution", "context_length", "vocab_size"):
         state.pop(name, None)
-    _require_fit(model, state, label)
-    require_finite(state, label)
-    model.load_state_dict(state)
+    return state
+
+
+@torch.no_grad()
+def _fill(
+    model: nn.Module, weights: dict[str, Tensor], label: str, dtype: torch.dtype, *, mapped: bool = False
+) -> None:
+    """Moves weights into a model one by one, the picture tower's first: it is quickened and cast before the others
+    need their memory. Raises: ModelError if one holds NaN or infinity.
+    """
+    places = model.state_dict()
+    for visual in (True, False):
+        for name in [name for name in places if name.startswith("visual.") == visual]:
+            tensor = weights.pop(name)
+            place = places.pop(name).copy_(tensor)
+            if mapped:
+                give_back(tensor)
+            require_finite({name: place}, label)
+        if visual:
+            quicken(model.visual).to(dtype=dtype, memory_format=torch.channels_last)
 
 
 def _require_fit(model: nn.Module, weights: Mapping[str, Tensor], label: str) -> None:

@@ -36,6 +36,7 @@ class ClipPerceptor:
         mean: Sequence[float],
         std: Sequence[float],
         words: Iterable[str] = (),
+        notice: str | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -43,10 +44,12 @@ class ClipPerceptor:
         self.path = path
         self.dtype = dtype
         self.device = torch.device(device)
-        self.model = model.eval().requires_grad_(False).to(self.device)
+        self.model = model.eval().requires_grad_(False)
         quicken(self.model.visual).to(dtype=dtype, memory_format=torch.channels_last)
+        self.model.to(self.device)
         self.tokenizer = tokenizer
         self.words = tuple(words)
+        self._notice = notice
         self._mean = torch.tensor(tuple(mean), device=self.device).view(1, 3, 1, 1)
         self._std = torch.tensor(tuple(std), device=self.device).view(1, 3, 1, 1)
 
@@ -70,6 +73,11 @@ class ClipPerceptor:
     def digest(self) -> str:
         """The sha256 of its weight file."""
         return digest(self.path)
+
+    def take_notice(self) -> str | None:
+        """What people should be told of its file, once; None for nothing, or when it was told."""
+        said, self._notice = self._notice, None
+        return said
 
     def embed_image(self, image: Tensor) -> Tensor:
         """Images [B, 3, S, S] in [0, 1] -> embeddings [B, D] of length one, float32; gradients reach the images.
