@@ -47,7 +47,7 @@ VQGAN_CONFIG = VQGANConfig(
     attention_levels=(),
     latent_channels=16,
     embedding_channels=16,
-    codes=1024,
+    codes=4096,
 )
 PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, text_channels=128, channels=(64, 96, 112))
 SMALL_SIDE, LARGE_SIDE = 128, 256
