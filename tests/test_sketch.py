@@ -244,7 +244,7 @@ def test_what_is_no_prior_is_refused(make, call, tiny_models, tmp_path):
         assert "is no prior that this version of vqclip reads" in said and "`vqclip train prior`" in said
     whole = make()
     whole.write_bytes(whole.read_bytes()[:5000])
-    assert "incomplete or damaged" in refused(call, tiny_models, whole)
+    assert "sketch.safetensors is incomplete" in refused(call, tiny_models, whole)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     refused(call, tiny_models, "./a.png")
 
