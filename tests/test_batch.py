@@ -73,7 +73,8 @@ def test_models_are_loaded_once_for_all_jobs_that_share_them(vqclip, monkeypatch
     assert code == 0 and len(out.split()) == 6
     assert (loaded.count("load_vqgan"), loaded.count("load_clip")) == (3, 1)
     loaded.clear()
-    assert main(["batch", write("q.txt", "a castle\nfog\n"), "--steps", "1", "--size", "64x64", "--cutouts", "2"]) == 0
+    starter = ["--steps", "1", "--size", "64x64", "--cutouts", "2", "--dtype", "float32"]
+    assert main(["batch", write("q.txt", "a castle\nfog\n"), *starter]) == 0
     assert sorted(loaded) == ["load_clip", "load_prior", "load_vqgan"]
 
 
