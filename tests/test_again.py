@@ -30,7 +30,13 @@ def test_again_takes_changes(door: Door, tmp_path: Path):
 
 def test_another_start_brings_its_own_rate_unless_one_was_asked_for(door: Door, tmp_path: Path):
     def rate(recipe: dict[str, object], *args: str, command: tuple[str, ...] = ("again",)) -> float | None:
-        painted = {**RECIPE["settings"], "vqgan": "starter", "init": "prior", "coarse": 0.75, **recipe}
+        painted = {
+            **RECIPE["settings"],
+            "vqgan": "starter",
+            "init": "prior",
+            "coarse": find("starter").own("prior")["coarse"],
+            **recipe,
+        }
         picture = save_picture(tmp_path / "a.png", {"schema": 1, "settings": painted})
         settings = door(*command, str(picture), *args).settings
         assert settings.coarse == find(settings.vqgan).own(settings.init or "image")["coarse"]

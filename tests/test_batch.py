@@ -61,13 +61,18 @@ def test_alone_and_in_a_batch_give_the_same_pixels(vqclip) -> None:
 
 
 def test_models_are_loaded_once_for_all_jobs_that_share_them(vqclip, monkeypatch) -> None:
-    from vqclip.runs import parts
+    from vqclip.runs import parts, sketch
 
     loaded = []
-    for name in ("load_vqgan", "load_clip", "load_prior"):
-        getattr(parts, name.replace("load", "")).cache_clear()
-        load = getattr(parts, name)
-        monkeypatch.setattr(parts, name, lambda *a, load=load, name=name, **m: (loaded.append(name), load(*a, **m))[1])
+    kept = (
+        (parts, "load_vqgan", parts._vqgan),
+        (parts, "load_clip", parts._clip),
+        (sketch, "load_prior", sketch._loaded),
+    )
+    for room, name, cached in kept:
+        cached.cache_clear()
+        load = getattr(room, name)
+        monkeypatch.setattr(room, name, lambda *a, load=load, name=name, **m: (loaded.append(name), load(*a, **m))[1])
     lines = [f"fog {n} --tile {tile}\n" for n in range(2) for tile in ("x", "y", "both")]
     code, out, _ = vqclip("batch", write("p.txt", "".join(lines)))
     assert code == 0 and len(out.split()) == 6

@@ -113,8 +113,8 @@ def test_a_guess_says_that_it_is_one_and_a_measured_run_ends_that(monkeypatch, t
     remember(key_of(job, CPU), Measured(work.decode, work.look, 0.5))
     found = estimate(job, CPU)
     assert found.measured and found.step == pytest.approx(0.5)
-    # six tenths of the steps are painted at half the size
-    assert 0.5 * 0.4 * job.steps < found.total < 0.5 * job.steps
+    # most of the steps are painted at half the size
+    assert 0.5 * (1 - job.coarse) * job.steps < found.total < 0.5 * job.steps
 
 
 def test_fitting_saves_on_views_then_remembers_less_then_paints_smaller():

@@ -190,7 +190,7 @@ def test_a_bug_in_the_loop_is_not_called_out_of_memory(tiny_models, tmp_path, mo
         raise RuntimeError("shapes do not match")
         yield
 
-    monkeypatch.setattr(room, "paint_stages", broken)
+    monkeypatch.setattr("vqclip.runs.painting.paint_stages", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=print)
 
