@@ -121,7 +121,8 @@ def quicken(tower: nn.Module) -> nn.Module:
     if any(parameter.dtype is not torch.float32 for parameter in tower.parameters()):
         return tower
     _fold_batch_norms(tower)
-    for name, child in list(tower.named_children()):
+    for name in [name for name, _ in tower.named_children()]:  # no list of layers: each goes when it is replaced
+        child = tower.get_submodule(name)
         quicker = _quicker(child)
         if quicker is not None:
             setattr(tower, name, quicker)

@@ -24,7 +24,7 @@ from vqclip.store.clipseen import hold
 from vqclip.store.containers import sniff
 from vqclip.store.folder import check, in_folder, locate
 from vqclip.store.lookalikes import looks_like
-from vqclip.store.pages import give_back
+from vqclip.store.pages import give_back, give_back_freed
 from vqclip.store.perceptor import ClipPerceptor
 from vqclip.store.registry import WEIGHT_SUFFIXES
 from vqclip.store.torchscript import is_torchscript, openai_archive, read_archive
@@ -40,6 +40,9 @@ __all__ = [
     "torchvision_health",
     "write_clip",
 ]
+
+
+_AT_ONCE = 2**22
 
 
 def load_clip(
@@ -275,13 +278,22 @@ def _fill(
     places = model.state_dict()
     for visual in (True, False):
         for name in [name for name in places if name.startswith("visual.") == visual]:
-            tensor = weights.pop(name)
-            place = places.pop(name).copy_(tensor)
-            if mapped:
-                give_back(tensor)
+            tensor, place = weights.pop(name), places.pop(name)
+            _copy(tensor, place, mapped)
             require_finite({name: place}, label)
         if visual:
             quicken(model.visual).to(dtype=dtype, memory_format=torch.channels_last)
+            give_back_freed()
+
+
+def _copy(source: Tensor, target: Tensor, mapped: bool) -> None:
+    """Copies in pieces, so that no large table is held twice."""
+    rows = max(1, _AT_ONCE // max(1, source[:1].numel())) if source.ndim else 0
+    pieces = zip(source.split(rows), target.split(rows), strict=True) if rows else [(source, target)]
+    for piece, place in pieces:
+        place.copy_(piece)
+        if mapped:
+            give_back(piece)
 
 
 def _require_fit(model: nn.Module, weights: Mapping[str, Tensor], label: str) -> None:

@@ -1,4 +1,4 @@
-"""Gives memory back that a weight file was mapped into, as soon as what is kept of it has been copied."""
+"""Gives memory back that loading no longer needs: what a weight file was mapped into, and what was freed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def give_back(tensor: Tensor) -> None:
     Without this a file that has been read once counts as memory until the end, next to the copy that is kept. Nothing
     is lost: who looks again reads from the disk again. Where the system has no word for it, nothing happens.
     """
-    advise = _advise()
+    advise = _word("madvise")
     if advise is None or not tensor.numel() or tensor.device.type != "cpu":
         return
     last = sum((side - 1) * step for side, step in zip(tensor.shape, tensor.stride(), strict=True))
@@ -30,12 +30,19 @@ def give_back(tensor: Tensor) -> None:
         advise(ctypes.c_void_p(first), ctypes.c_size_t(length), _PAGE_OUT)
 
 
+def give_back_freed() -> None:
+    """Lets the system take the memory that this process has freed and would keep for later, where there is a word."""
+    trim = _word("malloc_trim")
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
+
+
 @cache
-def _advise() -> Any:
-    """Linux's madvise, or None."""
+def _word(name: str) -> Any:
+    """A function of Linux's C library, or None."""
     if not sys.platform.startswith("linux"):
         return None
     try:
-        return ctypes.CDLL(None).madvise
+        return getattr(ctypes.CDLL(None), name)
     except (OSError, AttributeError):
         return None
