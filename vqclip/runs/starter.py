@@ -69,8 +69,8 @@ class StarterTraining:
     vqgan: VQGANTraining = field(
         default_factory=lambda: VQGANTraining(steps=6600, squares=2.0, edges=0.25, perception=0.2, average=0.995)
     )
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=650))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=3500, learning_rate=2e-3, average=0.997))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=760))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=5500, learning_rate=2e-3, average=0.997))
 
 
 class StarterRun:
