@@ -155,8 +155,8 @@ def test_a_clip_without_pictures_is_of_no_length(tmp_path):
 def test_damage_inside_a_clip_holds_the_picture_before(tmp_path):
     path = jpegs(tmp_path / "a.avi")
     data = bytearray(path.read_bytes())
-    at = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xd8"][3]
-    data[at : at + 200] = bytes(200)
+    at, after = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xd8"][3:5]
+    data[at : after - 8] = bytes(after - 8 - at)  # the whole picture, but not the header of the next one
     path.write_bytes(data)
     footage, notes = open_footage(path), []
     shown = [round(float(np.asarray(one).mean()) / 20) for one in footage.pictures(note=notes.append)]
