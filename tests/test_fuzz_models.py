@@ -85,6 +85,15 @@ def ends_well(path: Path, target: Path, capsys: pytest.CaptureFixture[str]) -> i
     return code
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the first conversion of a process imports is no matter of a file."""
+    _, checkpoint, _, _ = golden("taming_vqgan")
+    assert (
+        main(["models", "convert", str(checkpoint), "-o", str(tmp_path_factory.mktemp("warm") / "x.safetensors")]) == 0
+    )
+
+
 @pytest.mark.parametrize("times", [SHORT, pytest.param(LONG, marks=pytest.mark.long)])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_damaged_file_of_a_family_ends_in_a_model_or_a_sentence(name, times, tmp_path, capsys):
