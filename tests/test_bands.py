@@ -97,6 +97,16 @@ def test_half_precision_in_bands_stays_near_the_exact_picture(monkeypatch):
     assert float(F.cosine_similarity(gradient.flatten(), slope.flatten(), dim=0)) > 0.99
 
 
+def test_half_precision_maps_are_normed_in_float32_and_rounded_once():
+    features = (noise(1, 32, 9, 9) + 20 * noise(1, 32, 1, 1, seed=2)).bfloat16()
+    weight, gain, offset = noise(8, 32, 3, 3, seed=3).bfloat16(), noise(32, seed=4), noise(32, seed=5)
+    done = norm_swish_conv(features, (4, gain, offset, 1e-6), (weight, None), rows=4)
+    swished = F.silu(F.group_norm(features.float(), 4, gain, offset, 1e-6)).bfloat16()
+    exact = F.conv2d(swished.float(), weight.float(), padding=1)
+    assert done.dtype is torch.bfloat16
+    assert float((done - exact).abs().max() / exact.abs().max()) < 2**-8
+
+
 def steps(image: torch.Tensor) -> torch.Tensor:
     """How far each row is from the one above it [H - 1]."""
     return image.diff(dim=2).abs().mean(dim=(0, 1, 3))

@@ -95,6 +95,42 @@ def test_in_half_precision_latents_pictures_and_codes_stay_float32():
     assert model.encode(noise(1, 3, 8, 8)).dtype is torch.float32
 
 
+def kinds(*parts: torch.nn.Module) -> set[torch.dtype]:
+    return {weight.dtype for part in parts for weight in (*part.parameters(), *part.buffers())}
+
+
+@pytest.mark.parametrize("multipliers", [(1, 1, 2, 2), (1, 1, 1, 2, 2)])
+def test_norms_are_never_cast_and_a_deep_decoder_keeps_what_comes_before_its_levels(multipliers):
+    deep = len(multipliers) == 5
+    model = make(VQGANConfig(**{**TINY.__dict__, "multipliers": multipliers})).fuse().cast(torch.bfloat16)
+    first = (model.post_quant_conv, model.decoder.conv_in, model.decoder.mid)
+    plain = [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]
+    kept = {id(inner) for part in first for inner in part.modules()} if deep else set()
+    assert kinds(*(norm for norm in model.modules() if isinstance(norm, torch.nn.GroupNorm))) == {torch.float32}
+    assert kinds(*(part for part in plain if id(part) not in kept)) == {torch.bfloat16}
+    assert kinds(*(level.upsample for level in model.decoder.up if level.upsample)) == {torch.bfloat16}
+    assert (kinds(*first) == {torch.float32}) == deep
+    assert model.dtype is torch.bfloat16
+
+
+def pull(model: VQGAN) -> torch.Tensor:
+    """The gradient of a pull that favors no place."""
+    latent = noise(1, 8, 2, 2).requires_grad_()
+    image = model.decode(latent)
+    return torch.autograd.grad((image * noise(*image.shape, seed=2)).sum(), latent)[0].flatten()
+
+
+def test_what_stays_float32_keeps_the_direction_of_a_deep_decoders_gradient():
+    config = VQGANConfig(**{**TINY.__dict__, "multipliers": (1, 1, 1, 2, 2), "blocks": 2, "attention_levels": (4,)})
+    exact = pull(make(config).fuse())
+    kept = make(config).fuse().cast(torch.bfloat16)
+    half = make(config).fuse().cast(torch.bfloat16)
+    for part in (half.post_quant_conv, half.decoder):
+        part.to(torch.bfloat16)
+    lost, lost_of_all = (1 - torch.cosine_similarity(pull(model), exact, dim=0) for model in (kept, half))
+    assert lost < lost_of_all / 2
+
+
 def test_both_ways_of_attending_agree():
     query, key, value = (noise(2, 30, 16, seed=seed) for seed in (1, 2, 3))
     fused = torch.nn.functional.scaled_dot_product_attention(query, key, value)

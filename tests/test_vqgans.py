@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from vqclip.configs import VQGANConfig
 from vqclip.errors import ModelError, OutputError
 from vqclip.models.vqgan import VQGAN
 from vqclip.store.checkpoint import read_weights
@@ -57,6 +58,15 @@ def test_half_precision_halves_the_file_and_computes_in_half(tmp_path):
     assert loaded.dtype is torch.bfloat16
     assert loaded.codebook.dtype is torch.float32
     assert torch.allclose(loaded.codebook, model.codebook, atol=1e-3)
+
+
+def test_weights_go_straight_to_the_number_format_that_a_cast_gives_them(tmp_path):
+    config = VQGANConfig(channels=32, multipliers=(1,) * 5, blocks=1, latent_channels=8, embedding_channels=8, codes=40)
+    path = save_vqgan(VQGAN(config), tmp_path / "deep.safetensors")
+    loaded, cast = load_vqgan(path, dtype=torch.bfloat16), load_vqgan(path).cast(torch.bfloat16)
+    assert {weight.dtype for weight in loaded.parameters()} == {torch.float32, torch.bfloat16}
+    for (name, ours), (_, theirs) in zip(loaded.named_parameters(), cast.named_parameters(), strict=True):
+        assert ours.dtype is theirs.dtype and torch.equal(ours, theirs), name
 
 
 def test_numbers_too_large_for_half_precision_are_not_written_and_the_original_stays(tmp_path):

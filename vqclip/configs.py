@@ -63,6 +63,11 @@ class VQGANConfig:
         return 2 ** (len(self.multipliers) - 1)
 
     @property
+    def is_deep(self) -> bool:
+        """Whether a decoder has so many levels that what is rounded before them shows in its gradients."""
+        return len(self.multipliers) >= 5
+
+    @property
     def encoder(self) -> Stack:
         """The encoder's levels."""
         multipliers = self.multipliers if self.encoder_multipliers is None else self.encoder_multipliers

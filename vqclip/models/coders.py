@@ -143,7 +143,7 @@ class Decoder(nn.Module):
     def _groups(self, style: Tensor | None) -> Iterator[list[Layer]]:
         """All layers, in groups between which a map is kept: an upsampling goes with the block after it, because what
         it makes is four times what it is made from."""
-        ahead: list[Layer] = [self.conv_in, partial(self.mid, style=style)]
+        ahead: list[Layer] = [self.conv_in, partial(self.mid, style=style), self._narrowed]
         for level in reversed(self.up):
             for group in level.groups(style):
                 yield [*ahead, *group]
@@ -151,6 +151,11 @@ class Decoder(nn.Module):
             if level.upsample is not None:
                 ahead = [level.upsample]
         yield [*ahead, partial(norm_then_conv, norm=self.norm_out, conv=self.conv_out, style=style)]
+
+    def _narrowed(self, features: Tensor) -> Tensor:
+        """From the number format of the middle to that of the levels, where they differ."""
+        wanted = self.conv_out.weight.dtype
+        return features if self.conv_in.weight.dtype is wanted else features.to(wanted)
 
     def fuse(self, dtype: torch.dtype | None = None) -> Self:
         """Fuses every upsampling with its convolution; see `Upsample.fuse`.

@@ -20,7 +20,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """Features [B, C, h, w] -> the same shape. A style changes nothing here."""
         if features.device.type != "cpu" or not features.is_contiguous(memory_format=torch.channels_last):
-            return super().forward(features)
+            return super().forward(features.to(self.weight.dtype)).to(features.dtype)
         batch, channels, height, width = features.shape
         cells = features.permute(0, 2, 3, 1).reshape(batch, height * width, channels)
         normed = group_norm_inner(cells, self.num_groups, self.weight, self.bias, self.eps)
@@ -47,7 +47,7 @@ class SpatialNorm(nn.Module):
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
         """Features [B, C, H, W] and style [B, S, h, w], H a multiple of h -> [B, C, H, W]."""
-        size = features.shape[2:]
+        size, style = features.shape[2:], style.to(self.conv_y.weight.dtype)
         scale, shift = (F.interpolate(conv(style), size=size, mode="nearest") for conv in (self.conv_y, self.conv_b))
         return self.norm_layer(features) * scale + shift
 
@@ -66,7 +66,7 @@ class AdaptiveNorm(nn.Module):
 
     def forward(self, features: Tensor, style: Tensor) -> Tensor:
         """Features [B, C, H, W] and style [B, S, h, w] of two cells or more -> [B, C, H, W]."""
-        cells = style.flatten(2)
+        cells = style.to(self.gamma.weight.dtype).flatten(2)
         spread = (cells.var(dim=-1) + self.eps).sqrt()
         scale, shift = (side[:, :, None, None] for side in (self.gamma(spread), self.beta(cells.mean(dim=-1))))
         return F.group_norm(features, self.groups, eps=self.eps) * scale + shift

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig
+from vqclip.configs import AnyVQGANConfig, ViTVQGANConfig, VQGANConfig
 from vqclip.errors import ModelError
-from vqclip.models.blocks import Conv, Downsample
+from vqclip.models.blocks import Conv, Downsample, GroupNorm
 from vqclip.models.coders import Decoder, Encoder
 from vqclip.models.quantizer import codebook_of
 from vqclip.models.vit import ViTDecoder, ViTEncoder
@@ -46,8 +47,9 @@ class VQGAN(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The number format the decoder computes in."""
-        return next(self.decoder.parameters()).dtype
+        """The number format that pictures come out of the decoder in, and most of it computes in."""
+        *_, last = self.decoder.parameters()
+        return last.dtype
 
     @property
     def can_encode(self) -> bool:
@@ -68,7 +70,7 @@ class VQGAN(nn.Module):
         if image.shape[-2] % self.stride or image.shape[-1] % self.stride:
             raise ValueError(f"the sides of {tuple(image.shape)} are no multiples of the stride {self.stride}")
         ranged = image * 2 - 1 if self.config.picture_range == "signed" else image
-        encoded = self.encoder(ranged.to(self.dtype))
+        encoded = self.encoder(ranged.to(_first_dtype(self.encoder)))
         return self.quant_conv(encoded).float()
 
     def tokenize(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +86,7 @@ class VQGAN(nn.Module):
 
         lean trades time for memory where there will be a gradient: the same numbers, most maps worked out twice.
         """
-        latent = quantized.to(self.dtype)
+        latent = quantized.to(_first_dtype(self.decoder))
         image = self.decoder(self.post_quant_conv(latent), latent, lean=lean).float()
         return (image + 1) / 2 if self.config.picture_range == "signed" else image
 
@@ -111,11 +113,30 @@ class VQGAN(nn.Module):
         return self
 
     def cast(self, dtype: torch.dtype) -> Self:
-        """Lets encoder and decoder compute in another number format; the codebook stays float32."""
-        for name, part in self.named_children():
-            if name != "quantize":
-                part.to(dtype)
+        """Lets encoder and decoder compute in another number format, but for the little that gradients depend on.
+
+        The codebook and the factors of group norms stay as they are, and so does what a deep decoder does before its
+        levels: each of them magnifies what was rounded there.
+        """
+        kept: list[nn.Module] = [self.quantize]
+        if isinstance(self.config, VQGANConfig) and self.config.is_deep:
+            kept += [self.post_quant_conv, self.decoder.conv_in, self.decoder.mid]
+        _cast(self, dtype, kept)
         return self
+
+
+def _cast(part: nn.Module, dtype: torch.dtype, kept: Sequence[nn.Module]) -> None:
+    """Casts the weights of a part and of all within it, but not those of group norms or of what is kept."""
+    if isinstance(part, GroupNorm) or any(part is one for one in kept):
+        return
+    for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
+        tensor.data = tensor.data.to(dtype)
+    for child in part.children():
+        _cast(child, dtype, kept)
+
+
+def _first_dtype(part: nn.Module) -> torch.dtype:
+    return next(part.parameters()).dtype
 
 
 def _around(channels_in: int, channels_out: int, kernel: int) -> nn.Module:

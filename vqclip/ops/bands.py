@@ -98,10 +98,11 @@ class _NormSwishConv(torch.autograd.Function):
         height = features.shape[2]
         bands = _bands(height, rows)
         moments = moments_of([_cells(features[:, :, a:b]) for a, b in bands], groups, eps)
-        scale, shift = _as_map(*moments.affine(gain, offset), dtype=features.dtype)
+        scale, shift = _as_map(*moments.affine(gain, offset), dtype=_wide(features))
         out = _empty(features, weight.shape[0])
         for a, b in bands:
-            band = F.silu(torch.addcmul(shift, _around(features, a, b, wrap[1]), scale), inplace=True)
+            normed = torch.addcmul(shift, _around(features, a, b, wrap[1]), scale)
+            band = F.silu(normed, inplace=True).to(features.dtype)
             done = _convolved(_closed(band, a, b, height, wrap[1]), weight, bias, wrap[0])
             out[:, :, a:b] = done if residual is None else done.add_(residual[:, :, a:b])
         ctx.save_for_backward(features, gain, offset, weight)
@@ -117,16 +118,16 @@ class _NormSwishConv(torch.autograd.Function):
 def _backward(ctx: Any, slope: Tensor) -> Tensor:
     features, gain, offset, weight = ctx.saved_tensors
     moments: Moments = ctx.moments
-    scale, shift = _as_map(*moments.affine(gain, offset), dtype=features.dtype)
+    scale, shift = _as_map(*moments.affine(gain, offset), dtype=_wide(features))
     turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
     height = features.shape[2]
     bands = _bands(height, ctx.rows)
     back = _empty(features, features.shape[1])
     totals, dots = [], []
     for a, b in bands:
-        inner = features[:, :, a:b]
+        inner = features[:, :, a:b].to(_wide(features))
         around = _closed(_around(slope, a, b, ctx.wrap[1]), a, b, height, ctx.wrap[1])
-        coming = _convolved(around, turned, None, ctx.wrap[0])
+        coming = _convolved(around, turned, None, ctx.wrap[0]).to(inner.dtype)
         bent = torch.ops.aten.silu_backward(coming, torch.addcmul(shift, inner, scale))
         totals.append(_cells(bent).sum(1, dtype=torch.float32))
         dots.append((_cells(bent) * _cells(inner)).sum(1, dtype=torch.float32))
@@ -145,6 +146,11 @@ def _bands(height: int, rows: int) -> list[tuple[int, int]]:
 
 def _cells(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _wide(features: Tensor) -> torch.dtype:
+    """What a map is normed in: float32, or more where it has more."""
+    return torch.promote_types(features.dtype, torch.float32)
 
 
 def _as_map(*values: Tensor, dtype: torch.dtype) -> list[Tensor]:

@@ -61,6 +61,7 @@ def decoder_cost(config: VQGANConfig, grid: tuple[int, int], *, itemsize: int, l
     pixels = PIXEL * lowest * config.stride**2
     held, peak = (kept, kept + inner - tops) if lean else (held, held + tops)
     size = weights * (1.8 if encoder else 1) * itemsize + config.codes * config.embedding_channels * 4
+    size += _kept_exact(config) * (4 - itemsize)
     return Cost(flop / 1e9, held + pixels, peak + pixels + BANDS, size)
 
 
@@ -86,6 +87,12 @@ def _levels(stack: Stack) -> Iterator[tuple[int, int, int, int]]:
     for number in reversed(range(len(stack.widths))):
         before = stack.widths[min(number + 1, len(stack.widths) - 1)]
         yield number, before, stack.widths[number], stack.blocks[number]
+
+
+def _kept_exact(config: VQGANConfig) -> float:
+    """The weights of a decoder's middle where those stay float32."""
+    blocks = 18 * config.middle_blocks + 4 * config.middle_attention
+    return config.is_deep * blocks * config.decoder.widths[-1] ** 2
 
 
 def _attention(cells: int, width: int) -> float:

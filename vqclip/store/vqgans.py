@@ -82,13 +82,13 @@ def build_vqgan(
         raise ModelError(f"{label} paints {config.out_channels} channels, not 3: it is no VQGAN for pictures")
     encoder = encoder and any(name.startswith("encoder.") for name in weights)
     with torch.device("meta"):
-        model = VQGAN(config, encoder=encoder)
+        model = VQGAN(config, encoder=encoder).cast(dtype)
     expected = model.state_dict()
     given = {name: tensor for name, tensor in weights.items() if encoder or not name.startswith(_ENCODER_PARTS)}
     _require_fit(expected, given, label)
     ready = {}
     for name in sorted(given, key=_order):
-        ready[name] = _copied(name, given[name], dtype, label)
+        ready[name] = _copied(name, given[name], expected[name].dtype, label)
         if mapped:
             give_back(given[name])
     model.load_state_dict(ready, assign=True)
@@ -139,8 +139,7 @@ def _order(name: str) -> tuple[bool, str]:
 
 def _copied(name: str, tensor: Tensor, dtype: torch.dtype, label: str) -> Tensor:
     """One weight, checked and in memory of its own, laid out as it will be used."""
-    exact = name.startswith("quantize.") or ".upsample." in name
-    kind = (torch.float32 if exact else dtype) if tensor.is_floating_point() else tensor.dtype
+    kind = torch.float32 if ".upsample." in name else dtype
     layout = torch.channels_last if tensor.ndim == 4 else torch.preserve_format
     copied = tensor.to(kind, copy=True, memory_format=layout)
     require_finite({name: copied}, label)
