@@ -10,7 +10,10 @@ _FAST_BF16 = ("avx512_bf16", "amx_bf16")
 
 
 def choose_dtype(device: torch.device | str, wanted: Literal["auto", "float32", "bfloat16"] = "auto") -> torch.dtype:
-    """The number format for the models on a device; "auto" looks at what the hardware is fast at."""
+    """The number format for the models on a device; "auto" looks at what the hardware is fast at.
+
+    What of a VQGAN stays float32 even so is said by `VQGAN.cast`.
+    """
     if wanted != "auto":
         return torch.float32 if wanted == "float32" else torch.bfloat16
     return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
