@@ -48,6 +48,8 @@ def rewrite(args: Sequence[str], *, take_values: frozenset[str]) -> Rewritten:
             done.args += _OLD[flag](rest, done)
         elif flag in ("-s", "--size") and rest:
             done.args.append(f"--size={_size(rest)}")
+        elif equals and flag in take_values and not flag.startswith("--"):
+            done.args += [flag, rest.pop(0)]  # after one dash the parser would keep the equals sign in the value
         elif equals:
             done.args.append(f"{flag}={rest.pop(0)}")
         else:
