@@ -56,6 +56,9 @@ RUNS = {
 
 @pytest.mark.parametrize("command", RUNS)
 def test_old_commands_run(door: Door, command: str):
+    Path("samples").mkdir()
+    for name in ("samples/VanGogh.jpg", "samples/Bedroom.png", "f.png", "a.png"):
+        Image.new("RGB", (16, 16)).save(name)
     ran = door(*shlex.split(command))
     assert ran.code == 0
     assert ran.settings.model_dump().items() >= RUNS[command].items()

@@ -229,6 +229,8 @@ def test_every_setting_and_delivery_has_a_flag():
 
 
 def test_flags_reach_settings_and_delivery(door: Door):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (16, 16)).save(name)
     ran = door(
         *("x", "--negative", "fog", "--image-prompt", "a.png:0.5", "--image-prompt", "b.png", "--clip", "a:2"),
         *("--clip", "b", "--size", "512x384", "--height", "256", "--no-flip", "--init-noise", "pixels", "--lr", ".05"),

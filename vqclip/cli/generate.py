@@ -141,6 +141,7 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     jobs = [resolved.changed(seed=((resolved.seed or 0) + n) % 2**32) for n in range(asked.count)]
     _refuse_to_overwrite_each_other(jobs, asked.delivery)
     if asked.dry_run:
+        note_inputs(resolved, asked.delivery)
         return show_plan(jobs, asked)
     failed: list[DivergedError | MemoryFullError] = []
     for number, job in enumerate(jobs, start=1):
@@ -159,6 +160,15 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     if failed:
         raise PartialError(f"{len(failed)} of {asked.count} pictures failed", hint="the others are finished")
     return 0
+
+
+def note_inputs(settings: Settings, delivery: Delivery) -> None:
+    """Looks at what a plan needs, and says what is not here yet. Raises: ModelError, PictureError, UsageError."""
+    from vqclip.runs.inputs import check_inputs
+
+    for text in check_inputs(settings, device=delivery.device):
+        if not delivery.quiet:
+            say.note(text)
 
 
 def show_plan(jobs: list[Settings], asked: Asked) -> int:
@@ -184,10 +194,12 @@ def paint_one(job: Settings, delivery: Delivery) -> int:
     If it was stopped, the line is printed that goes on with it. Raises: every kind of VqclipError.
     """
     from vqclip.runs.cores import share_cores
+    from vqclip.runs.inputs import check_pictures
     from vqclip.runs.plan import target
     from vqclip.sinks.publish import prepare
 
-    prepare(target(job, delivery))  # before torch is loaded: an error here should be quick
+    check_pictures(job)  # before torch is loaded, as the next line: an error here should be quick
+    prepare(target(job, delivery))
     share_cores()
     from vqclip.runs.picture import paint_picture
 
