@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from door import Door, done, save_picture
+from door import RECIPE, Door, done, save_picture
 from PIL import Image
 
 from vqclip import errors
@@ -381,11 +381,14 @@ def test_doctor_exits_with_the_code_of_what_is_wrong(
 
 
 def test_help_and_all_that_only_looks_never_load_torch(tmp_path: Path):
-    picture = str(save_picture(tmp_path / "a.png"))
+    recipe = {**RECIPE, "capability": "AVX9", "device": "cpu"}
+    picture = str(save_picture(tmp_path / "a.png", recipe))
     calls = [
         ["--help"],
         ["x", "--dry-run"],
         ["again", "--help"],
+        ["again", picture, "--dry-run"],
+        ["zoom", "x", "--dry-run"],
         ["--version"],
         ["presets"],
         ["words"],
