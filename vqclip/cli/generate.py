@@ -13,7 +13,7 @@ import typer
 
 from vqclip.cli import say
 from vqclip.cli.group import near_command
-from vqclip.cli.options import Asked, Flag, flag_parameters, read_flags
+from vqclip.cli.options import Asked, Flag, flag_parameters, going_on_flags, read_flags
 from vqclip.cli.panels import PanelCommand
 from vqclip.errors import DivergedError, MemoryFullError, PartialError, PictureError, UsageError
 from vqclip.presets import Preset, load_preset, merge, names_a_file, preset_from_recipe
@@ -226,7 +226,7 @@ def _going_on(state: Path, job: Settings, delivery: Delivery) -> str:
     for key, value in own.items():
         for one in value if isinstance(value, tuple) else [value]:
             words += [FLAG_OF.get(key, f"--{key}"), str(one)]
-    return shlex.join([*words, *(["--private"] if delivery.metadata == "private" else [])])
+    return shlex.join([*words, *going_on_flags(delivery)])
 
 
 def _refuse_to_overwrite_each_other(jobs: list[Settings], delivery: Delivery) -> None:

@@ -157,6 +157,13 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 
+# What may be said of a stopped picture that goes on: none of it changes the picture.
+OF_GOING_ON = frozenset(
+    {"device", "threads", "deterministic", "offline"}
+    | {"save_every", "state_every", "preview", "quality", "sidecar", "private", "json_lines", "quiet"}
+)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the flags said: settings (only those named), delivery, and what concerns the command line alone."""
@@ -232,6 +239,16 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
         prompt=said.get("prompt_flag"),
         fresh_seed=str(said.get("seed")).casefold() == "random",
     )
+
+
+def going_on_flags(delivery: Delivery) -> list[str]:
+    """The flags that say again what a delivery says, of those that a stopped picture may go on with."""
+    words: list[str] = []
+    for flag in FLAGS:
+        key = "metadata" if flag.name == "private" else flag.name
+        if flag.name in OF_GOING_ON and (value := getattr(delivery, key)) != Delivery.model_fields[key].default:
+            words += [_SPELLED[flag.name], *([str(value)] if flag.kind is not bool else [])]
+    return words
 
 
 _SPELLED = {flag.name: next(word for word in flag.spellings if word.startswith("--")) for flag in FLAGS}
