@@ -52,6 +52,7 @@ class Painter:
     filmed: list[tuple[Settings, FilmSettings]] = field(default_factory=list)
     scripts: list[Script | None] = field(default_factory=list)
     footage: list[Any] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
     answer: Callable[[Settings], Any] | None = None
 
     def paint_picture(self, settings: Settings, delivery: Delivery, *, on_note: Callable[[str], None]) -> Any:
@@ -74,6 +75,7 @@ class Painter:
         self.footage.append(footage)
         self.filmed.append((settings, film))
         self.scripts.append(script)
+        self.deliveries.append(delivery)
         return _filmed(settings, film)
 
     def resume(self, folder: Path, *, on_note: Callable[[str], None], delivery: dict[str, Any]) -> Any:

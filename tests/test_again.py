@@ -47,6 +47,7 @@ def test_another_start_brings_its_own_rate_unless_one_was_asked_for(door: Door, 
     assert prior != codes
     assert rate({"learning_rate": prior}) == prior
     assert rate({"learning_rate": prior}, "--init", "codes") == codes
+    Image.new("RGB", (16, 16)).save("mine.png")
     assert rate({"learning_rate": codes, "init": "codes"}, "--init-image", "mine.png") == image
     assert rate({"learning_rate": 0.3}, "--init", "codes") == 0.3
     assert rate({"learning_rate": prior}, "--init", "codes", "--lr", "0.4") == 0.4
@@ -61,6 +62,7 @@ def test_again_asks_for_a_file_instead_of_opening_one_a_recipe_names(door: Door,
     ran = door("again", str(picture))
     assert ran.code == 2
     assert "--init-image PATH" in ran.err
+    Image.new("RGB", (16, 16)).save("mine.png")
     given = door("again", str(picture), "--init-image", "mine.png")
     assert given.settings.init_image == "mine.png"
     assert given.delivery.output is None

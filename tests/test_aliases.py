@@ -6,6 +6,7 @@ from door import Door
 from PIL import Image
 
 from vqclip.cli.aliases import old_spellings, rewrite
+from vqclip.cli.main import build
 from vqclip.errors import UsageError
 
 
@@ -55,9 +56,54 @@ RUNS = {
 
 @pytest.mark.parametrize("command", RUNS)
 def test_old_commands_run(door: Door, command: str):
+    Path("samples").mkdir()
+    for name in ("samples/VanGogh.jpg", "samples/Bedroom.png", "f.png", "a.png"):
+        Image.new("RGB", (16, 16)).save(name)
     ran = door(*shlex.split(command))
     assert ran.code == 0
     assert ran.settings.model_dump().items() >= RUNS[command].items()
+    assert ran.delivery.output == ("f.png" if "-o=" in command else None)
+
+
+# The lines of the old zoom.sh, as its shell hands them on; its seeds go beyond ours.
+ZOOM_SH = (
+    '-p="a | b" -opt="Adam" -lr=0.1 -i=25 -se=25 --seed=9999999999 -o="Zoom 1.png"',
+    '-p="a | b" -opt="Adam" -lr=0.1 -i=25 -se=25 --seed=9999999999 -ii="Zoom 1.png" -o="Zoom 1.png"',
+)
+
+
+@pytest.mark.parametrize("command", ZOOM_SH)
+def test_the_old_script_that_zooms_runs_as_it_stands(door: Door, command: str):
+    Image.new("RGB", (16, 16)).save("Zoom 1.png")
+    ran = door(*shlex.split(command))
+    assert ran.code == 0, ran.err
+    assert (ran.settings.seed, ran.settings.steps, ran.settings.learning_rate) == (9999999999 % 2**32, 25, 0.1)
+    assert ran.settings.init_image == ("Zoom 1.png" if "-ii" in command else None)
+    assert (ran.delivery.output, ran.delivery.save_every) == ("Zoom 1.png", 25)
+
+
+def test_a_seed_beyond_the_last_one_is_taken_as_a_smaller_one_and_said(door: Door):
+    for flag in ("-sd", "--seed"):
+        ran = door("x", flag, str(2**32 + 7))
+        assert ran.settings.seed == 7 and "note: --seed 4294967303 is taken as 7" in ran.err
+    assert door("x", "-q", "--seed", str(2**32)).err == ""
+
+
+def test_short_flags_of_ours_take_a_value_behind_an_equals_sign(door: Door):
+    ran = door("x", "-o={n}.png", "-n=2", "-P=draft", "-s=64x48")
+    assert ran.code == 0, ran.err
+    assert [delivery.output for _, delivery in ran.painted] == ["{n}.png"] * 2
+    assert (ran.painted[0][0].width, ran.painted[0][0].steps) == (64, door("x", "-P", "draft").settings.steps)
+    door("-p=x", "-zvid", "-o=out.png")
+    assert [delivery.output for delivery in door.painter.deliveries] == ["out.mp4"]
+
+
+def test_the_two_numbers_of_a_size_are_joined_for_every_command_that_has_one():
+    having = [name for name, one in build().commands.items() if any("--size" in param.opts for param in one.params)]
+    assert {"generate", "again", "batch", "zoom", "film", "restyle"} <= set(having)
+    for name in having:
+        with build().make_context("vqclip", [name, "x", "--size", "64", "48"]) as context:
+            assert "--size=64x48" in context.args, name
 
 
 def test_old_delivery_flags_run(door: Door):
@@ -90,6 +136,12 @@ def test_augments_without_a_counterpart_are_left_out_with_a_note(door: Door):
     ran = door(*shlex.split("-p x -aug Af Er -i 5"))
     assert ran.settings.rotation == 15
     assert "-aug Er" in ran.err
+
+
+def test_an_unknown_start_from_noise_is_painted_from_codes_with_a_note(door: Door):
+    ran = door(*shlex.split("-p x -in snow"))
+    assert ran.settings.init == "codes" and "note: -in snow: neither pixels nor gradient" in ran.err
+    assert "-in" not in door(*shlex.split("-p x -in None")).err
 
 
 OPTIONS_OF_OLD = shlex.split(

@@ -333,3 +333,15 @@ def test_what_makes_no_sense_is_exit_2_and_a_sentence(vqclip, args, words) -> No
     write("empty.txt", "# nothing\n")
     code, out, err = vqclip(*args)
     assert (code, out) == (2, "") and words in err and "Traceback" not in err
+
+
+def test_a_bug_in_a_job_shows_its_traceback_where_nothing_else_was_asked_for(vqclip, monkeypatch) -> None:
+    file = write("fog.txt", "a castle\n")
+    monkeypatch.setattr("vqclip.runs.picture.paint_picture", lambda *_, **__: 1 / 0)
+    code, out, err = vqclip("batch", file)
+    assert (code, out, err.count("Traceback")) == (3, "", 1) and "a bug: ZeroDivisionError" in err
+    assert "Traceback" not in vqclip("batch", file, "--quiet")[2]
+    code, out, err = vqclip("batch", file, "--json")
+    assert code == 3 and "Traceback" not in out + err
+    assert [json.loads(line)["event"] for line in out.splitlines()] == ["begin", "failed", "end"]
+    assert "Traceback" not in "".join(path.read_text() for path in Path("outputs").rglob("*.json*"))

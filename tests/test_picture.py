@@ -208,6 +208,18 @@ def test_every_start_paints(tiny_models, init) -> None:
     assert generate(settings.pop("prompt"), **settings).size == (32, 32)
 
 
+def test_a_picture_for_python_tells_its_recipe_and_warns_of_what_was_changed(tiny_models) -> None:
+    settings = tiny_models.settings(steps=1, seed=None, width=34)
+    prompt = settings.pop("prompt")
+    with pytest.warns(UserWarning, match="34x32 becomes") as warned:
+        picture = generate(prompt, **settings)
+    recipe = picture.info["vqclip"]
+    assert (recipe["steps_done"], recipe["threads"], recipe["device"]) == (1, torch.get_num_threads(), "cpu")
+    assert not [one for one in warned if str(one.message).startswith("seed")]
+    again = generate(prompt, **{**settings, "width": recipe["settings"]["width"], "seed": recipe["settings"]["seed"]})
+    assert again.tobytes() == picture.tobytes() and again.info == picture.info
+
+
 def test_an_init_image_is_where_it_starts(tiny_models, tmp_path) -> None:
     Image.new("RGB", (64, 48), "orange").save(tmp_path / "start.png")
     parts = build_parts(

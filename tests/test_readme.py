@@ -54,8 +54,8 @@ def test_every_command_of_the_pages_is_understood(
     door = Door(monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     args = shlex.split(line)[1:]
-    for name in args:
-        if name.endswith(".png"):
+    for name in (arg.partition(":")[0] for arg in args):
+        if name.endswith((".png", ".jpg")):
             Path(name).parent.mkdir(parents=True, exist_ok=True)
             save_picture(Path(name))
     if "mine.toml" in args:

@@ -103,6 +103,15 @@ def test_a_private_picture_stays_private(vqclip, stopped) -> None:
     assert "--private" in line
     _, out, _ = vqclip(*line)
     assert b"castle" not in Path(out.strip()).read_bytes()
+    assert [path.name for path in Path("outputs").iterdir()] == [Path(out.strip()).name]
+
+
+def test_the_printed_line_says_again_how_the_picture_is_kept(vqclip, stopped) -> None:
+    said = ["--threads", "1", "--save-every", "2", "--preview", "p.png", "--quality", "80", "--sidecar", "--json"]
+    line = stopped(3, *said, "-o", "a.jpg")
+    assert sorted(line[line.index("--clip") + 2 :]) == sorted([*said, "--device", "cpu"])
+    assert vqclip(*line)[0] == 0
+    assert Path("a.jpg.json").exists()
 
 
 def test_what_cannot_go_on_is_told_in_a_sentence(vqclip, stopped, tiny_models) -> None:
@@ -111,7 +120,7 @@ def test_what_cannot_go_on_is_told_in_a_sentence(vqclip, stopped, tiny_models) -
         ("resume", state): "file of its own",
         ("resume", state, "--vqgan", str(tiny_models.vqgan), "--clip", f"{tiny_models.clip}:2"): "another clip",
         ("resume", state, "--vqgan", str(tiny_models.vqgan), "--clip", "starter"): "another clip",
-        ("resume", "none.png"): "no saved state",
+        ("resume", "none.png"): "there is no saved state 'none.png.state'",
         ("resume", "a", "b"): "one state or folder",
     }
     for args, words in cases.items():

@@ -118,10 +118,20 @@ def test_the_command_writes_a_sheet_that_later_sheets_and_galleries_pass_over(do
         (["a.png", "--out", "x.jpg"], 2),
         (["a.png", "--out", "a.png/x.png"], 6),
         (["."], 0),
-        (["none.png"], 0),
+        (["none.png"], 5),
         ([], 2),
     ],
 )
 def test_what_makes_no_sheet_says_so(door: Door, args: list[str], code: int):
     save("a.png", prompt="fog", seed=1)
     assert door("sheet", *args).code == code
+
+
+def test_a_named_picture_that_is_missing_makes_no_sheet(door: Door):
+    save("a.png")
+    Path("broken.png").write_bytes(b"no picture")
+    for args in (["nope.png"], ["a.png", "nope.png"], ["broken.png"]):
+        ran = door("sheet", *args, "--out", "sheet.png")
+        assert (ran.code, ran.out) == (5, "") and args[-1] in ran.err
+    assert not Path("sheet.png").exists()
+    assert door("sheet", "a.png", "broken.png", "--out", "sheet.png").code == 0

@@ -48,7 +48,8 @@ def again(ctx: typer.Context, picture: Path, **flags: Any) -> int:
     ask_for_missing(recipe, {**found, **said})
     settings = Settings.make(laid_over(recipe, found, said), source=picture.name)
     share_cores()
-    notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in differences(inside))]
+    unlike = differences(inside, processor=not asked.dry_run)
+    notes = [*recipe.notes[len(recipe.dropped) :], *(f"not the same pixels: {text}" for text in unlike)]
     for text in () if asked.delivery.quiet else notes:
         say.note(text)
     return carry_out(settings, with_threads_of(inside, asked))

@@ -130,7 +130,9 @@ class _Teller:
                 say.result(report.path)
         elif report.failure is not None:
             self.failures.append(report)
-            self._event("failed", {**job, **vars(report.failure)})
+            self._event("failed", {**job, **report.failure.facts()})
+            if report.failure.traceback and not (self._json or self._quiet):
+                say.trace(report.failure.traceback)
             if not self._json:
                 say.failure(f"line {report.job.line}: {report.failure.message}", report.failure.hint, 3)
         else:

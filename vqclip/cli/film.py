@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import add_with_flags, find_look, laid_over
+from vqclip.cli.generate import add_with_flags, find_look, laid_over, note_inputs
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
-from vqclip.filmfile import FilmFile, read_film_file, tell_story
 from vqclip.films import FilmSettings
 from vqclip.presets import Preset, merge
 from vqclip.settings import Delivery, Settings
 
 if TYPE_CHECKING:
+    from vqclip.filmfile import FilmFile
     from vqclip.shotlist import Heard, Script
 
 STEPS_PER_FRAME = 5
@@ -70,6 +70,7 @@ def film(ctx: typer.Context, file: str | None, **flags: Any) -> int:
     if said.get("storyboard"):
         return _storyboard(script, film, resolved, path, heard, delivery)
     if asked.dry_run:
+        note_inputs(resolved, asked.delivery)
         plan = {**resolved.model_dump(mode="json"), "frames": film.frames, "fps": film.fps}
         return show_plan({**plan, "scenes": len(script.shots.scenes), "output": str(path)}, asked)
     return film_it(resolved, film, delivery, script=script)
@@ -77,6 +78,8 @@ def film(ctx: typer.Context, file: str | None, **flags: Any) -> int:
 
 def _read(file: str | None, said: Mapping[str, Any], asked: Asked) -> FilmFile:
     """The film file, or what the story comes to. Raises: UsageError."""
+    from vqclip.filmfile import read_film_file, tell_story
+
     if (file is None) == ("story" not in said):
         raise UsageError(
             "give a film file, or a --story",
@@ -110,12 +113,15 @@ def _hear(told: FilmFile) -> Heard | None:
 
 def _plan(told: FilmFile, resolved: Settings, heard: Heard | None) -> tuple[Script, FilmSettings]:
     from vqclip.planner import plan_film
+    from vqclip.runs.inputs import check_pictures
     from vqclip.runs.plan import resolve_film
     from vqclip.shotlist import Script
 
     rate = resolve_film(FilmSettings(), resolved).frame_learning_rate or 0.1
     defaults = {"steps": STEPS_PER_FRAME, "learning_rate": rate, "cutouts": resolved.cutouts or 1}
     shots, film = plan_film(told, defaults={**defaults, "tv": resolved.tv or 0.0}, heard=heard)
+    for images in {scene.image_prompts for scene in shots.scenes}:
+        check_pictures(resolved.changed(image_prompts=images))
     return Script(shots, told.text, told.sound), resolve_film(film, resolved)
 
 

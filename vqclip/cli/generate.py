@@ -13,7 +13,7 @@ import typer
 
 from vqclip.cli import say
 from vqclip.cli.group import near_command
-from vqclip.cli.options import Asked, Flag, flag_parameters, read_flags
+from vqclip.cli.options import Asked, Flag, flag_parameters, going_on_flags, read_flags
 from vqclip.cli.panels import PanelCommand
 from vqclip.errors import DivergedError, MemoryFullError, PartialError, PictureError, UsageError
 from vqclip.presets import Preset, load_preset, merge, names_a_file, preset_from_recipe
@@ -76,7 +76,9 @@ def read_settings(ctx: typer.Context, prompt: str | None, asked: Asked) -> Setti
     if ctx.args:
         raise _unquoted([prompt or "", *ctx.args], list(ctx.parent.command.commands) if ctx.parent else [])
     if prompt is not None and asked.prompt is not None:
-        raise UsageError("there are two prompts", hint='join them: "one | other"')
+        raise UsageError(
+            f"there are two prompts: {asked.prompt!r:.80} and {prompt!r:.80}", hint='join them: "one | other"'
+        )
     preset = find_look(asked.preset) if asked.preset else Preset("none", {})
     for text in () if asked.delivery.quiet else preset.notes:
         say.note(text)
@@ -141,6 +143,7 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     jobs = [resolved.changed(seed=((resolved.seed or 0) + n) % 2**32) for n in range(asked.count)]
     _refuse_to_overwrite_each_other(jobs, asked.delivery)
     if asked.dry_run:
+        note_inputs(resolved, asked.delivery)
         return show_plan(jobs, asked)
     failed: list[DivergedError | MemoryFullError] = []
     for number, job in enumerate(jobs, start=1):
@@ -159,6 +162,15 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     if failed:
         raise PartialError(f"{len(failed)} of {asked.count} pictures failed", hint="the others are finished")
     return 0
+
+
+def note_inputs(settings: Settings, delivery: Delivery) -> None:
+    """Looks at what a plan needs, and says what is not here yet. Raises: ModelError, PictureError, UsageError."""
+    from vqclip.runs.inputs import check_inputs
+
+    for text in check_inputs(settings, device=delivery.device):
+        if not delivery.quiet:
+            say.note(text)
 
 
 def show_plan(jobs: list[Settings], asked: Asked) -> int:
@@ -184,10 +196,12 @@ def paint_one(job: Settings, delivery: Delivery) -> int:
     If it was stopped, the line is printed that goes on with it. Raises: every kind of VqclipError.
     """
     from vqclip.runs.cores import share_cores
+    from vqclip.runs.inputs import check_pictures
     from vqclip.runs.plan import target
     from vqclip.sinks.publish import prepare
 
-    prepare(target(job, delivery))  # before torch is loaded: an error here should be quick
+    check_pictures(job)  # before torch is loaded, as the next line: an error here should be quick
+    prepare(target(job, delivery))
     share_cores()
     from vqclip.runs.picture import paint_picture
 
@@ -214,7 +228,7 @@ def _going_on(state: Path, job: Settings, delivery: Delivery) -> str:
     for key, value in own.items():
         for one in value if isinstance(value, tuple) else [value]:
             words += [FLAG_OF.get(key, f"--{key}"), str(one)]
-    return shlex.join([*words, *(["--private"] if delivery.metadata == "private" else [])])
+    return shlex.join([*words, *going_on_flags(delivery)])
 
 
 def _refuse_to_overwrite_each_other(jobs: list[Settings], delivery: Delivery) -> None:

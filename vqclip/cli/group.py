@@ -13,7 +13,7 @@ from vqclip.cli.panels import write_panels
 from vqclip.errors import UsageError
 
 DEFAULT = "generate"
-PAINTING = (DEFAULT, "again", "batch", "zoom", "restyle")
+PAINTING = (DEFAULT, "again", "batch", "zoom", "film", "restyle")
 
 
 class PromptFirstGroup(TyperGroup):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from vqclip.cli import say
 from vqclip.cli.network import is_offline
 from vqclip.errors import UsageError
 from vqclip.settings import (
@@ -24,6 +25,7 @@ from vqclip.settings import (
     Until,
 )
 
+SEEDS = 2**32
 MODELS_OWN = "model's own"
 DRAWN = "drawn, and printed"
 
@@ -155,6 +157,13 @@ FLAGS: tuple[Flag, ...] = (
 )
 
 
+# What may be said of a stopped picture that goes on: none of it changes the picture.
+OF_GOING_ON = frozenset(
+    {"device", "threads", "deterministic", "offline"}
+    | {"save_every", "state_every", "preview", "quality", "sidecar", "private", "json_lines", "quiet"}
+)
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the flags said: settings (only those named), delivery, and what concerns the command line alone."""
@@ -203,7 +212,7 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
     said = {key: value for key, value in values.items() if value is not None and value != []}
     settings = {key: said[key] for key in said if key in Settings.model_fields}
     if "seed" in settings:
-        settings["seed"] = _seed(settings["seed"])
+        settings["seed"] = _seed(settings["seed"], quiet=bool(said.get("quiet")))
     settings |= _size(said)
     settings |= _noise(said)
     for key, value in settings.items():
@@ -232,6 +241,16 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
     )
 
 
+def going_on_flags(delivery: Delivery) -> list[str]:
+    """The flags that say again what a delivery says, of those that a stopped picture may go on with."""
+    words: list[str] = []
+    for flag in FLAGS:
+        key = "metadata" if flag.name == "private" else flag.name
+        if flag.name in OF_GOING_ON and (value := getattr(delivery, key)) != Delivery.model_fields[key].default:
+            words += [_SPELLED[flag.name], *([str(value)] if flag.kind is not bool else [])]
+    return words
+
+
 _SPELLED = {flag.name: next(word for word in flag.spellings if word.startswith("--")) for flag in FLAGS}
 
 
@@ -247,17 +266,22 @@ def _default_of(flag: Flag) -> str | None:
     return None
 
 
-def _seed(text: str) -> int:
+def _seed(text: str, *, quiet: bool) -> int:
     if text.strip().casefold() == "random":
         import secrets
 
-        return secrets.randbelow(2**32)
+        return secrets.randbelow(SEEDS)
     try:
-        return int(text, 10)
+        number = int(text, 10)
     except ValueError:
         raise UsageError(
-            f"--seed {text!r} is no whole number", hint="give a number from 0 to 4294967295, or `random`"
+            f"--seed {text!r:.80} is no whole number", hint="give a number from 0 to 4294967295, or `random`"
         ) from None
+    if number < SEEDS:
+        return number
+    if not quiet:
+        say.note(f"--seed {number} is taken as {number % SEEDS}: seeds go up to {SEEDS - 1}")
+    return number % SEEDS
 
 
 def _size(said: Mapping[str, Any]) -> dict[str, int]:

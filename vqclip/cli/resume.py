@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,19 +13,15 @@ from vqclip.cli import say
 from vqclip.cli.again import ask_for_missing, with_threads_of
 from vqclip.cli.carryout import carry_out_batch
 from vqclip.cli.generate import add_with_flags, paint_one, read_recipe
-from vqclip.cli.options import FLAGS, read_flags
+from vqclip.cli.options import FLAGS, OF_GOING_ON, read_flags
 from vqclip.cli.zoom import resume_film
-from vqclip.errors import PictureError, UsageError
+from vqclip.errors import ModelError, PictureError, UsageError
 from vqclip.films import FILM_JOB
 from vqclip.presets import merge, preset_from_recipe
 from vqclip.settings import Settings
 
 # A state goes on only as it began: what changes the picture cannot be said, only where its files lie.
-_MAY_BE_SAID = frozenset(
-    {"vqgan", "vqgan_config", "clip", "prior", "init_image", "image_prompts"}
-    | {"device", "threads", "deterministic", "offline"}
-    | {"save_every", "state_every", "preview", "quality", "sidecar", "private", "json_lines", "quiet"}
-)
+_MAY_BE_SAID = OF_GOING_ON | {"vqgan", "vqgan_config", "clip", "prior", "init_image", "image_prompts"}
 
 
 def add(app: typer.Typer) -> None:
@@ -70,7 +66,7 @@ def _picture(what: Path, flags: dict[str, Any]) -> int:
     own = {
         "output": literal(str(picture)),
         "state": str(state),
-        "overwrite": _is_unfinished(picture),
+        "overwrite": picture.exists() and _is_unfinished(picture, inside),
         "device": flags.get("device") or str(inside.get("device", "auto")),
     }
     settings = Settings.make(merge(recipe.settings, found, asked.settings), source=state.name)
@@ -78,11 +74,16 @@ def _picture(what: Path, flags: dict[str, Any]) -> int:
     return 128 + stopped if stopped else 0
 
 
-def _is_unfinished(picture: Path) -> bool:
-    """Whether a picture says itself that it was stopped; only such a one is replaced."""
+def _is_unfinished(picture: Path, recipe: Mapping[str, Any]) -> bool:
+    """Whether a picture is the one that the state's recipe tells of, or says itself that it was stopped.
+
+    Only such a one is replaced. A private picture says nothing of itself.
+    """
+    from vqclip.store.folder import digest
+
     try:
-        return picture.exists() and bool(read_recipe(picture).get("stopped"))
-    except PictureError:
+        return recipe.get("picture") == digest(picture) or bool(read_recipe(picture).get("stopped"))
+    except (ModelError, PictureError):
         return False
 
 

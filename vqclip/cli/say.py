@@ -46,6 +46,12 @@ def note(text: str) -> None:
     _line("note: ", "cyan", text)
 
 
+def trace(text: str) -> None:
+    """Prints a bug's traceback to stderr; what could steer a terminal is escaped."""
+    sys.stderr.write(clean(text))
+    sys.stderr.flush()
+
+
 def failure(message: str, hint: str | None, code: int, *, as_json: bool = False) -> None:
     """Prints an error, and its hint on a line of its own, to stderr; as one JSON object where that was asked for."""
     if as_json:

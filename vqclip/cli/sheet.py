@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vqclip.cli import say
-from vqclip.errors import UsageError
+from vqclip.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from vqclip.sinks.collection import Found
 
 
 def add(app: typer.Typer) -> None:
@@ -37,6 +41,16 @@ def sheet(
     found = read_pictures(paths)
     if not found:
         raise UsageError("these are contact sheets, not pictures")
+    _require_pictures(found, {*pictures})
     prepare(out)
     say.result(publish(out, encode_sheet(sheet_of(found, columns=columns, side=side))))
     return 0
+
+
+def _require_pictures(found: Sequence[Found], named: Collection[Path]) -> None:
+    """Raises: PictureError if a path that was named is not there, or nothing can be shown."""
+    bad = [one for one in found if one.problem is not None]
+    missing = [one for one in bad if one.path in named and not one.path.exists()]
+    if missing or len(bad) == len(found):
+        first = (missing or bad)[0]
+        raise PictureError(f"{first.path}: {first.problem}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import add_with_flags, read_settings
+from vqclip.cli.generate import add_with_flags, note_inputs, read_settings
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.errors import UsageError
 from vqclip.films import FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds
@@ -82,6 +82,7 @@ def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
         say.note(text)
     film = resolve_film(film, resolved)
     if asked.dry_run:
+        note_inputs(resolved, asked.delivery)
         plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
         return show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
     return film_it(resolved, film, asked.delivery)
@@ -123,10 +124,12 @@ def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
 
 def film_it(settings: Settings, film: FilmSettings, delivery: Delivery, **more: Any) -> int:
     """Films, says where the film is, and gives the exit code. `more` goes to `runs.film.shoot`."""
+    from vqclip.runs.inputs import check_pictures
     from vqclip.runs.plan import film_target
     from vqclip.sinks.publish import prepare
 
-    prepare(film_target(settings, delivery))  # before torch is loaded: an error here should be quick
+    check_pictures(settings)  # before torch is loaded, as the next line: an error here should be quick
+    prepare(film_target(settings, delivery))
     from vqclip.runs.cores import share_cores
 
     share_cores()

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from vqclip.ops.pixels import to_signed
+
 
 class PatchDiscriminator(nn.Module):
     """A small fully convolutional critic with group norm, which needs no statistics over a batch.
@@ -22,4 +24,4 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, 3, H, W] in [0, 1] -> logits [B, 1, H / 4, W / 4]."""
-        return self.layers(image * 2 - 1)
+        return self.layers(to_signed(image))

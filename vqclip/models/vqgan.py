@@ -14,6 +14,7 @@ from vqclip.models.blocks import Conv, Downsample, GroupNorm
 from vqclip.models.coders import Decoder, Encoder
 from vqclip.models.quantizer import codebook_of
 from vqclip.models.vit import ViTDecoder, ViTEncoder
+from vqclip.ops.pixels import from_signed, to_signed
 
 
 class VQGAN(nn.Module):
@@ -69,7 +70,7 @@ class VQGAN(nn.Module):
             raise ModelError("this VQGAN was loaded without its encoder, so it cannot read pictures")
         if image.shape[-2] % self.stride or image.shape[-1] % self.stride:
             raise ValueError(f"the sides of {tuple(image.shape)} are no multiples of the stride {self.stride}")
-        ranged = image * 2 - 1 if self.config.picture_range == "signed" else image
+        ranged = to_signed(image) if self.config.picture_range == "signed" else image
         encoded = self.encoder(ranged.to(_first_dtype(self.encoder)))
         return self.quant_conv(encoded).float()
 
@@ -88,7 +89,7 @@ class VQGAN(nn.Module):
         """
         latent = quantized.to(_first_dtype(self.decoder))
         image = self.decoder(self.post_quant_conv(latent), latent, lean=lean).float()
-        return (image + 1) / 2 if self.config.picture_range == "signed" else image
+        return from_signed(image) if self.config.picture_range == "signed" else image
 
     def wrap_around(self, x: bool, y: bool) -> Self:
         """Lets pictures go on at their other end along an axis, so that copies side by side show no seam.

@@ -80,7 +80,7 @@ def paint_batch(
                 finished.add(report.job.id)
                 ledger.finish(report.job.id)
             elif report.failure is not None:
-                ledger.fail(report.job.id, {**vars(report.failure), "line": report.job.line})
+                ledger.fail(report.job.id, {**report.failure.facts(), "line": report.job.line})
             yield report
     finally:
         ledger.tidy(finished)

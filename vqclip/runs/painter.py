@@ -20,11 +20,16 @@ _LOST = ("cuda error", "cudnn_status", "cublas_status", "device-side", "hip erro
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a job failed, with the exit code that it would have had alone."""
+    """Why a job failed, with the exit code that it would have had alone; of a bug also its traceback."""
 
     message: str
     hint: str | None
     code: int
+    traceback: str | None = None
+
+    def facts(self) -> dict[str, str | int | None]:
+        """What is written down and sent on as JSON: all but the traceback."""
+        return {"message": self.message, "hint": self.hint, "code": self.code}
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ def paint_job(job: Job, ledger: Ledger, delivery: Delivery, *, stop: StopFlag, n
     except Exception as error:
         if any(word in str(error).casefold() for word in _LOST):
             raise LostDeviceError(str(error)) from error
-        traceback.print_exc()
-        return Report(job, failure=Failure(f"a bug: {type(error).__name__}: {error}", "please report it", 1))
+        said = f"a bug: {type(error).__name__}: {error}"
+        return Report(job, failure=Failure(said, "please report it", 1, traceback.format_exc()))
     path_done = None if done.path is None else str(done.path)
     return Report(job, path_done, seconds=done.seconds, steps=done.steps_done)
 

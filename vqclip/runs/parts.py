@@ -25,6 +25,7 @@ from vqclip.ops.guide import Targets
 from vqclip.ops.losses import LatentAnchor, TotalVariation
 from vqclip.ops.pixels import fit, to_tensor
 from vqclip.prompts import Prompt, parse_image_prompt, parse_prompts
+from vqclip.runs.inputs import check_pictures
 from vqclip.runs.pictures import read_picture
 from vqclip.runs.plan import round_size
 from vqclip.runs.recipe import plain_name
@@ -80,6 +81,7 @@ def build_parts(
 
     Raises: ModelError, PictureError, UsageError.
     """
+    check_pictures(settings)
     require_its_vqgan(settings)
     dtype = choose_dtype(device, settings.dtype)
     reads = settings.coarse or settings.init in ("image", "noise", "gradient")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +25,7 @@ from vqclip.runs.device import REMEDIES, memory_errors, set_threads, usable_devi
 from vqclip.runs.estimate import fit
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
-from vqclip.runs.plan import resolve, target
+from vqclip.runs.plan import SEEDS, resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.resume import earlier_state, with_state
 from vqclip.settings import Delivery, Settings
@@ -37,6 +39,7 @@ from vqclip.sinks.preview import Preview
 from vqclip.sinks.progress import progress
 from vqclip.sinks.publish import prepare
 from vqclip.sinks.state import SaveState, remove_state, save_state
+from vqclip.store.folder import digest
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,16 +66,25 @@ class Result:
 def generate(prompt: str, *, device: str = "auto", offline: bool = False, **settings: Any) -> Image.Image:
     """Paints a picture and gives it as a PIL picture; settings are the fields of `vqclip.settings.Settings`.
 
-    offline keeps a missing CLIP from being fetched.
+    offline keeps a missing CLIP from being fetched. The picture's recipe, with its seed, is in `.info["vqclip"]`; what
+    there is to remark comes as a warning.
 
     Raises: UsageError, ModelError, PictureError, DivergedError, MemoryFullError.
     """
-    resolved, _ = resolve(Settings.make({"prompt": prompt, **settings}, source="generate").check())
+    if settings.get("seed") is None:
+        settings["seed"] = secrets.randbelow(SEEDS)
+    resolved, notes = resolve(Settings.make({"prompt": prompt, **settings}, source="generate").check())
+    for text in notes:
+        _warn(text)
     with memory_errors():
-        parts = build_parts(resolved, device=usable_device(device), offline=offline, note=_ignore)
+        where = usable_device(device)
+        parts = build_parts(resolved, device=where, offline=offline, note=_warn)
         last = play(painting(parts))
     assert last is not None
-    return to_picture(last.image)
+    picture = to_picture(last.image)
+    facts = {"device": str(where), "threads": torch.get_num_threads(), "steps_done": last.index}
+    picture.info["vqclip"] = make_recipe(parts.settings, parts.models, capability=capability(), **facts)
+    return picture
 
 
 def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop: StopFlag | None = None) -> Result:
@@ -161,7 +173,8 @@ class _Run:
         saved = None if signaled and self.delivery.job else self.save(last, "by a signal" if signaled else None)
         state = saved.with_name(saved.name + ".state") if saved is not None else kept
         if signaled and state is not None:
-            save_state(state, last.state(), recipe=self._recipe(steps_done=last.index))
+            unfinished = digest(saved) if saved is not None else None
+            save_state(state, last.state(), recipe=self._recipe(steps_done=last.index, picture=unfinished))
             self.note(f"stopped at step {last.index} of {last.steps}; its state is kept in {state.name}")
         if kept is not None and not (signaled and kept == state):
             remove_state(kept)
@@ -237,5 +250,6 @@ class _Run:
         return make_recipe(self.parts.settings, self.parts.models, capability=capability(), **self.facts, **facts)
 
 
-def _ignore(text: str) -> None:
-    """Takes a note and drops it."""
+def _warn(text: str) -> None:
+    """Passes a note on to who uses the package from Python."""
+    warnings.warn(text, stacklevel=3)

@@ -128,11 +128,11 @@ def _version(name: str) -> str:
         return "unknown"
 
 
-def differences(recipe: Mapping[str, Any]) -> list[str]:
+def differences(recipe: Mapping[str, Any], *, processor: bool = True) -> list[str]:
     """What is not as it was when a picture was painted, a sentence each: versions, processor, weights of a model.
 
     recipe is untrusted: what is not of the expected kind is passed over. Loads torch only to ask for the processor of
-    a picture that was painted on one.
+    a picture that was painted on one, and not at all without `processor`.
     """
     versions, models = (
         recipe.get(key) if isinstance(recipe.get(key), Mapping) else {} for key in ("versions", "models")
@@ -143,7 +143,7 @@ def differences(recipe: Mapping[str, Any]) -> list[str]:
         for name, here in now.items()
         if name in versions and versions[name] != here
     ]
-    if isinstance(then := recipe.get("capability"), str) and recipe.get("device", "cpu") == "cpu":
+    if processor and isinstance(then := recipe.get("capability"), str) and recipe.get("device", "cpu") == "cpu":
         from vqclip.engine.precision import capability
 
         if then != (here := capability()):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.events import TrainStep
+from vqclip.ops.pixels import to_signed
 from vqclip.train.averages import settle_norms, update_average
 from vqclip.train.scenes import batch_indices
 from vqclip.train.truth import ATTRIBUTES
@@ -177,7 +178,7 @@ def clip_loss(
     Another B rows may follow, of captions that are nearly true of the pictures.
     """
     with torch.autocast(images.device.type, torch.bfloat16):
-        features = parts.model.encode_image(images * 2 - 1)
+        features = parts.model.encode_image(to_signed(images))
         words = parts.model.encode_text(rows)
     features = features.float()
     scale = parts.model.logit_scale.exp().clamp(max=60)
@@ -215,7 +216,7 @@ def settle_clip(model: nn.Module, data: Captioned, side: int, *, batches: int = 
 
     def look() -> None:
         pictures = data.pictures(chooser.integers(0, len(data), batch), chooser)
-        model.encode_image(random_views(pictures, side, rng=rng).to(device) * 2 - 1)
+        model.encode_image(to_signed(random_views(pictures, side, rng=rng).to(device)))
 
     settle_norms(model, [look] * batches)
 

@@ -1,0 +1,75 @@
+"""Looks at the files, names and colors that settings name, before torch or any model is loaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vqclip.errors import ModelError, UsageError
+from vqclip.ops.pixels import background_color
+from vqclip.prompts import parse_image_prompt
+from vqclip.runs.pictures import look_at
+from vqclip.settings import Settings
+from vqclip.store.clips import clip_name, download_notice, find_clip, in_cache
+from vqclip.store.folder import how_to_get, in_folder, is_here, locate
+from vqclip.store.registry import WEIGHT_SUFFIXES, find
+from vqclip.store.starter import STARTER
+
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "mtia")
+
+
+def check_pictures(settings: Settings) -> None:
+    """Opens the pictures that settings name, without reading their pixels.
+
+    Raises: PictureError for one that is missing, too large or no picture; UsageError for no such background.
+    """
+    background_color(settings.background)
+    likes = [parse_image_prompt(text).text for text in settings.image_prompts]
+    for path in filter(None, (settings.init_image, *likes)):
+        look_at(path)
+
+
+def check_inputs(settings: Settings, *, device: str) -> list[str]:
+    """Looks whether all can be had that a picture needs; settings come from `resolve`. Opens no model.
+
+    Gives a note for each model that is known and not here yet. Raises: ModelError, PictureError, UsageError.
+    """
+    check_pictures(settings)
+    kind, _, number = device.partition(":")
+    if kind not in DEVICES or (":" in device and not number.isdecimal()):
+        raise UsageError(f"there is no device {device!r}", hint="known: auto, cpu, cuda, cuda:1, mps")
+    if settings.vqgan_config and not Path(settings.vqgan_config).expanduser().is_file():
+        raise ModelError(f"there is no file {settings.vqgan_config}")
+    notes = [_model(settings.vqgan, "vqgan")]
+    notes += [_clip(parse_image_prompt(text).text) for text in settings.clip or ()]
+    notes += [_model(settings.prior, "prior")] if settings.prior else []
+    return [text for text in notes if text]
+
+
+def _model(name: str, kind: str) -> str | None:
+    model = find(name)
+    if model.registered and not is_here(model):
+        return f"the model {model.name} is not here yet: {how_to_get(model)}"
+    if not model.registered or model.name == STARTER:
+        locate(name, kind)
+    return None
+
+
+def _clip(name: str) -> str | None:
+    text = clip_name(name)
+    _, _, local = text.partition("=")
+    is_file = bool(local) or text.lower().endswith(WEIGHT_SUFFIXES)
+    if is_file and not os.path.isfile(os.path.expanduser(local or text)):
+        raise ModelError(f"there is no file {local or text}")
+    if is_file or text == STARTER or ("/" not in text and in_folder(text)):
+        return None
+    clip = find_clip(text)
+    if clip is not None:
+        return None if in_cache(clip) else _to_fetch(text)
+    from vqclip.store.openclip import fetch_notice  # loads torch: only open_clip knows its whole list
+
+    return _to_fetch(text) if fetch_notice(text) else None
+
+
+def _to_fetch(text: str) -> str:
+    return f"not here yet, and fetched when it is painted with: {download_notice(text)}"
