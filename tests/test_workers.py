@@ -105,7 +105,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.long
-def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path) -> None:
+def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path, record_property) -> None:
     folder = tmp_path / "out"
     more = ["--seed", "1..200", "--workers", "2", "--state-every", "2", "-o", str(folder), "--quiet"]
     driver = start_python(RUN, "batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more)
@@ -113,14 +113,15 @@ def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path)
     for number in range(0, 200, 10):
         wait_for(folder, number, driver)
         time.sleep(rng.random() * 0.3)
-        while not killed and not children(driver.pid):
-            time.sleep(0.05)
-        for child in rng.sample(found := children(driver.pid), min(1, len(found))):
-            os.kill(child, signal.SIGKILL)
+        while not (found := children(driver.pid)) and driver.poll() is None:
+            time.sleep(0.05)  # one that is just being replaced cannot be killed
+        if found:
+            os.kill(rng.choice(found), signal.SIGKILL)
             killed += 1
     out, err = driver.communicate(timeout=600)
+    record_property("kills", killed)
     assert driver.returncode == 0, err
-    assert killed >= 18  # one that is just being replaced cannot be killed
+    assert killed == 20
     assert len(pictures(folder)) == 200 == len(set(out.split())) and strays(folder) == []
 
 
@@ -236,31 +237,3 @@ def test_alone_in_a_batch_of_three_and_on_two_workers_it_is_the_same_picture(tin
         batches[workers] = pictures(folder)
     assert batches["1"] == batches["2"] and len(batches["1"]) == 3
     assert pixels(tmp_path / "alone.png") in batches["1"].values()
-
-
-@pytest.mark.long
-def test_a_batch_costs_little_more_than_its_steps(tiny_models, tmp_path) -> None:
-    import torch
-
-    from vqclip.runs.device import set_threads
-    from vqclip.runs.painting import painting
-    from vqclip.runs.parts import build_parts
-
-    jobs = jobs_of(tiny_models, 100, steps=10, width=64, height=64, cutouts=8)
-    set_threads(1)
-    cpu = torch.device("cpu")
-    parts = [build_parts(job.settings, device=cpu, offline=True, note=print) for job in jobs]
-    started = time.perf_counter()
-    for one in parts:
-        for _ in painting(one):
-            pass
-    steps = time.perf_counter() - started
-    started = time.perf_counter()
-    for job in jobs:
-        build_parts(job.settings, device=cpu, offline=True, note=print)
-    inits = time.perf_counter() - started
-    started = time.perf_counter()
-    here(tmp_path, jobs)
-    whole = time.perf_counter() - started
-    print(f"steps {steps:.1f} s, inits {inits:.1f} s, all {whole:.1f} s", file=sys.stderr)
-    assert whole < 1.05 * (steps + inits) + 100 * 0.02  # and a save of each
