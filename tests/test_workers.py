@@ -19,7 +19,7 @@ from vqclip.cli.main import main
 from vqclip.errors import MemoryFullError
 from vqclip.runs import workers as room
 from vqclip.runs.jobs import Ask, Job, make_jobs
-from vqclip.runs.painter import Report
+from vqclip.runs.painter import LOST_DEVICE, Report
 from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
@@ -90,6 +90,30 @@ def test_a_job_that_kills_every_worker_fails_alone_and_dying_without_end_ends_it
     assert report.failure.code == 7 and "killed by SIGKILL" in report.failure.message and not queue
     with pytest.raises(MemoryFullError, match="again and again"):
         room._require_life(99, [worker], worker)
+
+
+def test_a_broken_device_ends_its_process_so_that_a_new_one_gets_the_job(tiny_models, tmp_path, monkeypatch) -> None:
+    from multiprocessing import Pipe
+
+    from vqclip.runs import cluster, picture
+
+    said = ["CUDA error: an illegal memory access was encountered"]
+
+    def broken(*args: object, **more: object) -> None:
+        raise RuntimeError(said[0])
+
+    monkeypatch.setattr(picture, "paint_picture", broken)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    (job,) = jobs_of(tiny_models, 1)
+    answers = (
+        lambda: room._answer(job, Ledger(tmp_path), Delivery(), StopFlag(), Pipe()[0]),
+        lambda: cluster._Painter(Ledger(tmp_path), Delivery(), os.getcwd()).paint(job)[0],
+    )
+    for answer in answers:
+        with pytest.raises(SystemExit, match=str(LOST_DEVICE)):
+            answer()
+    said[0] = "an index is out of range"
+    assert [answer().failure.code for answer in answers] == [1, 1]
 
 
 def write_list(folder: Path, lines: int = 1) -> Path:

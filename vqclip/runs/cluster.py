@@ -12,7 +12,7 @@ from typing import Any
 from vqclip.errors import MemoryFullError, OutputError, UsageError
 from vqclip.runs.cores import share_cores
 from vqclip.runs.jobs import Job
-from vqclip.runs.painter import Failure, Note, Report, paint_job
+from vqclip.runs.painter import LOST_DEVICE, Failure, LostDeviceError, Note, Report, paint_job
 from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
@@ -108,6 +108,8 @@ class _Painter:
             return paint_job(job, self._ledger, self._delivery, stop=self._stop, note=notes.append), notes
         except OutputError as error:
             return error, notes
+        except LostDeviceError:
+            os._exit(LOST_DEVICE)  # Ray starts the painter anew, and gives it the job again
 
     def stop(self) -> None:
         self._stop.set(15)
