@@ -7,11 +7,10 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, strays, wait_for
+from batches import SMALL, pictures, strays, wait_for, wait_for_end_of
 from steps import start_python
 
 from vqclip.cli.main import main
@@ -29,13 +28,6 @@ def test_without_a_cluster_it_is_a_sentence(tmp_path, monkeypatch, capsys) -> No
 JOBS, EVERY = 200, 10
 
 
-def wait_for_end_of(processes: Callable[[], list[int]], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while processes():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
 def painters() -> list[int]:
     """The processes of Ray that paint."""
     found = []
@@ -50,7 +42,9 @@ def painters() -> list[int]:
 
 
 @pytest.mark.long
-def test_painters_and_drivers_killed_on_a_cluster_lose_nothing(tiny_models, tmp_path, monkeypatch) -> None:
+def test_painters_and_drivers_killed_on_a_cluster_lose_nothing(
+    tiny_models, tmp_path, monkeypatch, record_property
+) -> None:
     # Ray's own processes wait politely for all others; beside a busy core they would never have their turn.
     monkeypatch.setenv("RAY_worker_niceness", "0")
     (tmp_path / "p.txt").write_text("a castle in fog\n")
@@ -71,6 +65,7 @@ def test_painters_and_drivers_killed_on_a_cluster_lose_nothing(tiny_models, tmp_
             os.kill(rng.choice(found), signal.SIGKILL)
             killed += 1
     out, err = driver.communicate(timeout=600)
+    record_property("kills", killed)
     assert driver.returncode == 0, err
     assert killed >= JOBS // EVERY - 3 and strays(folder) == []
     assert len(pictures(folder)) == JOBS and len(set(out.split())) == JOBS - len(before)

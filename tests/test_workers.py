@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, pixels, strays, wait_for
+from batches import SMALL, pictures, pixels, strays, wait_for, wait_for_end_of
 from steps import start_python
 
 from vqclip.cli.main import main
@@ -124,8 +124,19 @@ def write_list(folder: Path, lines: int = 1) -> Path:
 
 def children(pid: int) -> list[int]:
     """The worker processes of a driver."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(child) for child in found if lives(child)]
+
+
+def lives(pid: int | str) -> bool:
+    """Whether this is a worker process that has not ended."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @pytest.mark.long
@@ -156,9 +167,10 @@ def test_a_killed_driver_is_only_repeated_and_no_finished_job_with_it(tiny_model
     command = ["batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more]
     driver = start_python(RUN, *command)
     wait_for(folder, 10, driver)
+    crew = children(driver.pid)
     driver.kill()
     driver.communicate()
-    time.sleep(2)  # the workers notice that nobody listens
+    wait_for_end_of(lambda: [pid for pid in crew if lives(pid)])  # they notice that nobody listens
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     again = start_python(RUN, *command)
     out, err = again.communicate(timeout=600)
@@ -178,29 +190,38 @@ def test_eight_processes_publish_into_one_folder(tiny_models, tmp_path) -> None:
     assert len(pictures(folder)) == 5 and strays(folder) == []
 
 
+# A signal before there is anything to finish ends the process itself; a shell says 143 of that too.
+STOPPED = {143, -signal.SIGTERM}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_signals_at_any_time_leave_whole_pictures_and_the_pixels_stay(tiny_models, tmp_path, workers) -> None:
-    folder = tmp_path / "out"
-    size = ["--steps", "40", "--size", "32x32", "--cutouts", "2", "--seed", "1..6", "--workers", workers]
-    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *size, "-o", str(folder), "--quiet"]
-    codes = []
+def test_signals_at_any_time_leave_whole_pictures_and_the_pixels_stay(
+    tiny_models, tmp_path, workers, record_property
+) -> None:
+    folder, rng = tmp_path / "out", random.Random(int(workers))
+    size = ["--steps", "40", "--size", "32x32", "--cutouts", "2", "--seed", "1..48", "--workers", workers]
+    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *size, "-o", str(folder), "--json", "--quiet"]
+    before: dict[str, str] = {}
     for attempt in range(10):
         driver = start_python(RUN, *command)
-        try:
-            driver.communicate(timeout=4 + attempt * 0.37)
-        except subprocess.TimeoutExpired:
-            driver.terminate()
-            _, err = driver.communicate(timeout=120)
-            assert driver.returncode in (0, 143), err
-        codes.append(driver.returncode)
-        pictures(folder)
+        assert driver.stdout is not None and '"begin"' in driver.stdout.readline()
+        if attempt % 2:  # while it paints; the others come while it loads, or soon after
+            wait_for(folder, len(before) + 1, driver)
+        time.sleep(rng.random() * (0.5 if attempt % 2 else 4))
+        driver.terminate()
+        _, err = driver.communicate(timeout=120)
+        assert driver.returncode in STOPPED, err
+        found = pictures(folder)
+        assert before.items() <= found.items()
+        before = found
+    record_property("pictures before the last run", len(before))
     last = start_python(RUN, *command)
     _, err = last.communicate(timeout=600)
     assert last.returncode == 0, err
-    assert 143 in codes and strays(folder) == []
-    assert main([*map(str, command[:-2]), str(tmp_path / "whole"), "--quiet"]) == 0
-    assert pictures(folder) == pictures(tmp_path / "whole") and len(pictures(folder)) == 6
+    assert strays(folder) == []
+    assert main([*map(str, command[:-3]), str(tmp_path / "whole"), "--quiet"]) == 0
+    assert pictures(folder) == pictures(tmp_path / "whole") and len(pictures(folder)) == 48
 
 
 FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\n"
