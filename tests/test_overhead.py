@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 import torch
 from batches import pictures
 from test_workers import jobs_of
+from watch import own_seconds
 
 from vqclip.cli.main import main
 from vqclip.engine.paint import paint
@@ -55,10 +55,10 @@ def test_a_batch_costs_little_more_than_what_its_jobs_are_made_of(tiny_models, t
 
     def measure(numbers: range) -> None:
         for name, work in alone.items():
-            began = time.perf_counter()
+            began = own_seconds()
             for number in numbers:
                 work(number)
-            alone_seconds[name] += time.perf_counter() - began
+            alone_seconds[name] += own_seconds() - began
 
     size = ["--steps", str(STEPS), "--size", "64x64", "--cutouts", "8", "--dtype", "float32", "--quiet"]
     (tmp_path / "p.txt").write_text(f"{jobs[0].settings.prompt}\n")
@@ -67,9 +67,9 @@ def test_a_batch_costs_little_more_than_what_its_jobs_are_made_of(tiny_models, t
     measure(range(1))
     alone_seconds.clear()
     measure(range(1, JOBS // 2 + 1))  # half before and half after, so that what drifts meets both sides alike
-    began = time.perf_counter()
+    began = own_seconds()
     assert main([*command, "--seed", f"0..{JOBS - 1}", "-o", str(tmp_path / "out")]) == 0
-    whole = time.perf_counter() - began
+    whole = own_seconds() - began
     measure(range(JOBS // 2 + 1, JOBS + 1))
     assert set(pictures(tmp_path / "out")) == {job.id for job in jobs}
     for name, seconds in {**alone_seconds, "batch": whole}.items():

@@ -210,7 +210,7 @@ def test_signals_at_any_time_leave_whole_pictures_and_the_pixels_stay(
             wait_for(folder, len(before) + 1, driver)
         time.sleep(rng.random() * (0.5 if attempt % 2 else 4))
         driver.terminate()
-        _, err = driver.communicate(timeout=120)
+        _, err = driver.communicate(timeout=300)
         assert driver.returncode in STOPPED, err
         found = pictures(folder)
         assert before.items() <= found.items()

@@ -19,10 +19,10 @@ def watched(seconds: float = SECONDS) -> Iterator[None]:
 
     Time spent waiting for a core that other programs hold does not count, where the system tells it.
     """
-    began = _own_seconds()
+    began = own_seconds()
 
     def late(number: int, frame: FrameType | None) -> None:
-        left = began + seconds - _own_seconds()
+        left = began + seconds - own_seconds()
         if left <= 0:
             raise AssertionError(f"took longer than {seconds} s")
         signal.setitimer(signal.ITIMER_REAL, max(left, 0.1))
@@ -36,7 +36,7 @@ def watched(seconds: float = SECONDS) -> Iterator[None]:
         signal.signal(signal.SIGALRM, old)
 
 
-def _own_seconds() -> float:
+def own_seconds() -> float:
     """A clock that stands still while this thread could run, but others have its core."""
     try:
         waited = int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
