@@ -15,11 +15,12 @@ from machine import RESULTS, describe
 
 
 class Counts:
-    """A pytest plugin that counts outcomes and keeps how long the long tests took."""
+    """A pytest plugin that counts outcomes and keeps how long the long tests took and what they measured."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
         self.long: dict[str, float] = {}
+        self.figures: dict[str, dict[str, Any]] = {}
         self._marked: set[str] = set()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -32,6 +33,8 @@ class Counts:
             self.outcomes[report.outcome] += 1
             if report.nodeid in self._marked:
                 self.long[report.nodeid] = round(report.duration, 1)
+            if report.user_properties:
+                self.figures[report.nodeid] = dict(report.user_properties)
 
 
 def main(arguments: list[str]) -> int:
@@ -47,6 +50,7 @@ def main(arguments: list[str]) -> int:
     before = json.loads(said.to.read_text(encoding="utf-8")) if said.add and said.to.exists() else {}
     result: dict[str, Any] = {"machine": machine, "runs": [*before.get("runs", ()), run]}
     result["long"] = {**before.get("long", {}), **counts.long}
+    result["figures"] = {**before.get("figures", {}), **counts.figures}
     said.to.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return code
 

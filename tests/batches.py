@@ -47,6 +47,14 @@ def wait_for(folder: Path, number: int, process: subprocess.Popen, seconds: floa
         time.sleep(0.02)
 
 
+def wait_for_end_of(processes: Callable[[], list[int]], seconds: float = 60) -> None:
+    """Waits until there are none of these."""
+    until = time.monotonic() + seconds
+    while processes():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 def stop_at(monkeypatch: pytest.MonkeyPatch, moment: int, *, picture: int = 1, number: int = signal.SIGINT) -> None:
     """Sends this process a signal at a step of the n-th picture that is painted, once; ignored before or not."""
     import vqclip.runs.picture as room

@@ -122,17 +122,21 @@ def test_a_missing_model_has_its_own_exit_code(vqclip) -> None:
     assert main(["batch", "p.txt", "--dry-run"]) == 4
 
 
-def test_status_tells_without_torch(vqclip, tiny_models) -> None:
-    vqclip("batch", write("p.txt", "a castle\n"))
-    write("p.txt", "a castle\nfog\n")
+def without_torch(*args: str) -> subprocess.CompletedProcess[str]:
+    """Runs `vqclip ARGS` in a process of its own, which ends with 77 if that loads torch."""
     program = (
         "import sys; from vqclip.cli.main import main\ncode = main(sys.argv[1:])\n"
         "sys.exit(77 if 'torch' in sys.modules else code)"
     )
-    args = ["batch", "p.txt", *tiny_models.flags(), *SMALL, "--status", "--json"]
     root = Path(__file__).parent.parent
     env = {**os.environ, "PYTHONPATH": str(root)}
-    ran = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, env=env)
+    return subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, env=env)
+
+
+def test_status_tells_without_torch(vqclip, tiny_models) -> None:
+    vqclip("batch", write("p.txt", "a castle\n"))
+    write("p.txt", "a castle\nfog\n")
+    ran = without_torch("batch", "p.txt", *tiny_models.flags(), *SMALL, "--status", "--json")
     assert ran.returncode == 0, ran.stderr
     assert json.loads(ran.stdout) == {
         "event": "status", "jobs": 2, "done": 1, "failed": 0, "left": 1, "begun": 0, "failures": {}
@@ -287,10 +291,11 @@ def _no_space(handle: int) -> None:
     raise OSError(errno.ENOSPC, "no space")
 
 
-def test_a_folder_that_is_a_file_is_exit_6_before_anything_is_loaded(vqclip) -> None:
+def test_a_folder_that_is_a_file_is_exit_6_before_anything_is_loaded(vqclip, tiny_models) -> None:
     write("file", "")
     code, out, err = vqclip("batch", write("p.txt", "a castle\n"), "-o", "file")
     assert (code, out) == (6, "") and "a file, not a folder" in err
+    assert without_torch("batch", "p.txt", *tiny_models.flags(), *SMALL, "-o", "file").returncode == 6
     assert vqclip("batch", "p.txt", "-o", "a.png")[0] == 2
 
 

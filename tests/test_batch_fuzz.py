@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,13 @@ def plan(folder: Path, kind: str, changes: list[tuple[int, bytes, int]], capsys:
     with watched(), small():
         code = main(["batch", str(path), "--dry-run", "--expand", "all", "--max-jobs", "300"])
     out, err = capsys.readouterr()
-    assert code in DOCUMENTED and "Traceback" not in err
+    assert code in DOCUMENTED and "Traceback" not in err, err
     assert bool(out) == (code == 0) and (code == 0 or "error: " in err)
+
+
+def test_a_hang_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="longer than"), watched(0.2):
+        time.sleep(5)
 
 
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

@@ -42,7 +42,7 @@ def run(
         input=answer,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
 
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 def test_the_long_check_counts_what_it_ran(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = long: slow\n")
     (tmp_path / "test_some.py").write_text(
-        "import pytest\ndef test_a(): pass\n@pytest.mark.long\ndef test_b(): pass\ndef test_c(): assert False\n"
+        "import pytest\ndef test_a(): pass\n@pytest.mark.long\n"
+        "def test_b(record_property): record_property('kills', 3)\ndef test_c(): assert False\n"
     )
     to = tmp_path / "result.json"
     command = [sys.executable, str(ROOT / "benchmarks" / "long.py"), "--to", str(to), str(tmp_path)]
@@ -27,10 +28,12 @@ def test_the_long_check_counts_what_it_ran(tmp_path: Path) -> None:
     assert done.returncode == run["exit_code"] == 1
     assert (run["passed"], run["failed"]) == (2, 1)
     assert [name.split("::")[1] for name in result["long"]] == ["test_b"]
+    assert list(result["figures"].values()) == [{"kills": 3}]
     assert result["machine"]["cpu"] and "date" not in result["machine"]
     subprocess.run([*command, "--add", "-k", "test_a"], cwd=tmp_path, capture_output=True, timeout=120)
     added = json.loads(to.read_text())
     assert [run["passed"] for run in added["runs"]] == [2, 1] and added["long"] == result["long"]
+    assert added["figures"] == result["figures"]
 
 
 @pytest.mark.long

@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, pixels, strays, wait_for
+from batches import SMALL, pictures, pixels, strays, wait_for, wait_for_end_of
 from steps import start_python
 
 from vqclip.cli.main import main
 from vqclip.errors import MemoryFullError
 from vqclip.runs import workers as room
 from vqclip.runs.jobs import Ask, Job, make_jobs
-from vqclip.runs.painter import Report
+from vqclip.runs.painter import LOST_DEVICE, Report
 from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
@@ -92,6 +92,30 @@ def test_a_job_that_kills_every_worker_fails_alone_and_dying_without_end_ends_it
         room._require_life(99, [worker], worker)
 
 
+def test_a_broken_device_ends_its_process_so_that_a_new_one_gets_the_job(tiny_models, tmp_path, monkeypatch) -> None:
+    from multiprocessing import Pipe
+
+    from vqclip.runs import cluster, picture
+
+    said = ["CUDA error: an illegal memory access was encountered"]
+
+    def broken(*args: object, **more: object) -> None:
+        raise RuntimeError(said[0])
+
+    monkeypatch.setattr(picture, "paint_picture", broken)
+    monkeypatch.setattr(os, "_exit", sys.exit)
+    (job,) = jobs_of(tiny_models, 1)
+    answers = (
+        lambda: room._answer(job, Ledger(tmp_path), Delivery(), StopFlag(), Pipe()[0]),
+        lambda: cluster._Painter(Ledger(tmp_path), Delivery(), os.getcwd()).paint(job)[0],
+    )
+    for answer in answers:
+        with pytest.raises(SystemExit, match=str(LOST_DEVICE)):
+            answer()
+    said[0] = "an index is out of range"
+    assert [answer().failure.code for answer in answers] == [1, 1]
+
+
 def write_list(folder: Path, lines: int = 1) -> Path:
     path = folder / "p.txt"
     path.write_text("".join(f"a castle in fog {n}\n" for n in range(lines)))
@@ -100,12 +124,23 @@ def write_list(folder: Path, lines: int = 1) -> Path:
 
 def children(pid: int) -> list[int]:
     """The worker processes of a driver."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [int(child) for child in found if lives(child)]
+
+
+def lives(pid: int | str) -> bool:
+    """Whether this is a worker process that has not ended."""
+    try:
+        return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 @pytest.mark.long
-def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path) -> None:
+def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path, record_property) -> None:
     folder = tmp_path / "out"
     more = ["--seed", "1..200", "--workers", "2", "--state-every", "2", "-o", str(folder), "--quiet"]
     driver = start_python(RUN, "batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more)
@@ -113,14 +148,15 @@ def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path)
     for number in range(0, 200, 10):
         wait_for(folder, number, driver)
         time.sleep(rng.random() * 0.3)
-        while not killed and not children(driver.pid):
-            time.sleep(0.05)
-        for child in rng.sample(found := children(driver.pid), min(1, len(found))):
-            os.kill(child, signal.SIGKILL)
+        while not (found := children(driver.pid)) and driver.poll() is None:
+            time.sleep(0.05)  # one that is just being replaced cannot be killed
+        if found:
+            os.kill(rng.choice(found), signal.SIGKILL)
             killed += 1
     out, err = driver.communicate(timeout=600)
+    record_property("kills", killed)
     assert driver.returncode == 0, err
-    assert killed >= 18  # one that is just being replaced cannot be killed
+    assert killed == 20
     assert len(pictures(folder)) == 200 == len(set(out.split())) and strays(folder) == []
 
 
@@ -131,9 +167,10 @@ def test_a_killed_driver_is_only_repeated_and_no_finished_job_with_it(tiny_model
     command = ["batch", write_list(tmp_path), *tiny_models.flags(), *SMALL, *more]
     driver = start_python(RUN, *command)
     wait_for(folder, 10, driver)
+    crew = children(driver.pid)
     driver.kill()
     driver.communicate()
-    time.sleep(2)  # the workers notice that nobody listens
+    wait_for_end_of(lambda: [pid for pid in crew if lives(pid)])  # they notice that nobody listens
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     again = start_python(RUN, *command)
     out, err = again.communicate(timeout=600)
@@ -153,29 +190,38 @@ def test_eight_processes_publish_into_one_folder(tiny_models, tmp_path) -> None:
     assert len(pictures(folder)) == 5 and strays(folder) == []
 
 
+# A signal before there is anything to finish ends the process itself; a shell says 143 of that too.
+STOPPED = {143, -signal.SIGTERM}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_signals_at_any_time_leave_whole_pictures_and_the_pixels_stay(tiny_models, tmp_path, workers) -> None:
-    folder = tmp_path / "out"
-    size = ["--steps", "40", "--size", "32x32", "--cutouts", "2", "--seed", "1..6", "--workers", workers]
-    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *size, "-o", str(folder), "--quiet"]
-    codes = []
+def test_signals_at_any_time_leave_whole_pictures_and_the_pixels_stay(
+    tiny_models, tmp_path, workers, record_property
+) -> None:
+    folder, rng = tmp_path / "out", random.Random(int(workers))
+    size = ["--steps", "40", "--size", "32x32", "--cutouts", "2", "--seed", "1..48", "--workers", workers]
+    command = ["batch", write_list(tmp_path), *tiny_models.flags(), *size, "-o", str(folder), "--json", "--quiet"]
+    before: dict[str, str] = {}
     for attempt in range(10):
         driver = start_python(RUN, *command)
-        try:
-            driver.communicate(timeout=4 + attempt * 0.37)
-        except subprocess.TimeoutExpired:
-            driver.terminate()
-            _, err = driver.communicate(timeout=120)
-            assert driver.returncode in (0, 143), err
-        codes.append(driver.returncode)
-        pictures(folder)
+        assert driver.stdout is not None and '"begin"' in driver.stdout.readline()
+        if attempt % 2:  # while it paints; the others come while it loads, or soon after
+            wait_for(folder, len(before) + 1, driver)
+        time.sleep(rng.random() * (0.5 if attempt % 2 else 4))
+        driver.terminate()
+        _, err = driver.communicate(timeout=300)
+        assert driver.returncode in STOPPED, err
+        found = pictures(folder)
+        assert before.items() <= found.items()
+        before = found
+    record_property("pictures before the last run", len(before))
     last = start_python(RUN, *command)
     _, err = last.communicate(timeout=600)
     assert last.returncode == 0, err
-    assert 143 in codes and strays(folder) == []
-    assert main([*map(str, command[:-2]), str(tmp_path / "whole"), "--quiet"]) == 0
-    assert pictures(folder) == pictures(tmp_path / "whole") and len(pictures(folder)) == 6
+    assert strays(folder) == []
+    assert main([*map(str, command[:-3]), str(tmp_path / "whole"), "--quiet"]) == 0
+    assert pictures(folder) == pictures(tmp_path / "whole") and len(pictures(folder)) == 48
 
 
 FULL = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)\n"
@@ -236,31 +282,3 @@ def test_alone_in_a_batch_of_three_and_on_two_workers_it_is_the_same_picture(tin
         batches[workers] = pictures(folder)
     assert batches["1"] == batches["2"] and len(batches["1"]) == 3
     assert pixels(tmp_path / "alone.png") in batches["1"].values()
-
-
-@pytest.mark.long
-def test_a_batch_costs_little_more_than_its_steps(tiny_models, tmp_path) -> None:
-    import torch
-
-    from vqclip.runs.device import set_threads
-    from vqclip.runs.painting import painting
-    from vqclip.runs.parts import build_parts
-
-    jobs = jobs_of(tiny_models, 100, steps=10, width=64, height=64, cutouts=8)
-    set_threads(1)
-    cpu = torch.device("cpu")
-    parts = [build_parts(job.settings, device=cpu, offline=True, note=print) for job in jobs]
-    started = time.perf_counter()
-    for one in parts:
-        for _ in painting(one):
-            pass
-    steps = time.perf_counter() - started
-    started = time.perf_counter()
-    for job in jobs:
-        build_parts(job.settings, device=cpu, offline=True, note=print)
-    inits = time.perf_counter() - started
-    started = time.perf_counter()
-    here(tmp_path, jobs)
-    whole = time.perf_counter() - started
-    print(f"steps {steps:.1f} s, inits {inits:.1f} s, all {whole:.1f} s", file=sys.stderr)
-    assert whole < 1.05 * (steps + inits) + 100 * 0.02  # and a save of each

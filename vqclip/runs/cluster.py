@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import Any
+from contextlib import redirect_stdout, suppress
+from typing import Any, cast
 
 from vqclip.errors import MemoryFullError, OutputError, UsageError
 from vqclip.runs.cores import share_cores
 from vqclip.runs.jobs import Job
-from vqclip.runs.painter import Failure, Note, Report, paint_job
+from vqclip.runs.painter import LOST_DEVICE, Failure, LostDeviceError, Note, Report, paint_job
 from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
@@ -54,6 +56,12 @@ class Cluster:
 
         Raises: OutputError if the folder cannot be written.
         """
+        with redirect_stdout(cast(Any, _Stdout())):
+            yield from self._paint(jobs, ledger, delivery, stop=stop, note=note)
+
+    def _paint(
+        self, jobs: Sequence[Job], ledger: Ledger, delivery: Delivery, *, stop: StopFlag, note: Note
+    ) -> Iterator[Report]:
         ray = self._ray
         kind = ray.remote(max_restarts=RESTARTS, max_task_retries=RETRIES, max_concurrency=2, **self._needs)(_Painter)
         delivery = delivery.model_copy(update={"threads": self.threads, "quiet": True})
@@ -64,6 +72,8 @@ class Cluster:
                 while free and queue and not stop:
                     job, painter = queue.popleft(), free.pop()
                     busy[painter.paint.remote(job)] = job, painter
+                while free and (stop or not queue):
+                    ray.kill(free.pop())  # one that the cluster has no room for yet, and its job, may have this place
                 if stop and not told:
                     told = True
                     for painter in crew:
@@ -91,6 +101,16 @@ class Cluster:
         return said
 
 
+class _Stdout:
+    """Standard output for the thread that made it; what others print, as Ray's listener does, goes to stderr."""
+
+    def __init__(self) -> None:
+        self._out, self._thread = sys.stdout, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._out if threading.get_ident() == self._thread else sys.stderr, name)
+
+
 class _Painter:
     """Lives on one machine of the cluster. Failures of a job come back as answers, so Ray repeats only lost ones."""
 
@@ -108,6 +128,8 @@ class _Painter:
             return paint_job(job, self._ledger, self._delivery, stop=self._stop, note=notes.append), notes
         except OutputError as error:
             return error, notes
+        except LostDeviceError:
+            os._exit(LOST_DEVICE)  # Ray starts the painter anew, and gives it the job again
 
     def stop(self) -> None:
         self._stop.set(15)

@@ -14,6 +14,9 @@ from vqclip.sinks.play import StopFlag
 
 Note = Callable[[str], None]
 
+# What a process ends with when its device broke.
+LOST_DEVICE = 75
+
 # What drivers say when the device itself is gone: a new process may find it well again.
 _LOST = ("cuda error", "cudnn_status", "cublas_status", "device-side", "hip error", "nccl")
 

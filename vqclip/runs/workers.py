@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 
 from vqclip.errors import MemoryFullError, OutputError
 from vqclip.runs.jobs import Job
-from vqclip.runs.painter import Failure, LostDeviceError, Note, Report, paint_job
+from vqclip.runs.painter import LOST_DEVICE, Failure, LostDeviceError, Note, Report, paint_job
 from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
@@ -23,7 +23,6 @@ from vqclip.sinks.play import StopFlag
 RETRIES = 3
 LOOK_SECONDS = 0.1
 GRACE_SECONDS = 10.0
-LOST_DEVICE = 75
 
 
 @dataclass(eq=False)
