@@ -9,8 +9,8 @@ import typer
 
 from vqclip.cli import say, trainers
 
-Stage = Literal["all", "adopt", "clip", "vqgan", "painted", "prior", "pack"]
-ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
+Stage = Literal["all", "adopt", "clip", "vqgan", "prior", "painted", "pack"]
+ORDER: tuple[Stage, ...] = ("clip", "vqgan", "prior", "painted", "pack")
 
 
 def add(app: typer.Typer) -> None:

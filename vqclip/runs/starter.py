@@ -1,4 +1,4 @@
-"""Makes the starter from nothing but seeds: scenes, CLIP, VQGAN, CLIP against painted pictures, prior."""
+"""Makes the starter from nothing but seeds: scenes, CLIP, VQGAN, prior, CLIP against painted pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vqclip.train.adversarial import AdversarialParts, AdversarialTraining, trai
 from vqclip.train.clip import ClipParts, ClipTraining, settle_clip, train_clip
 from vqclip.train.prior import PriorParts, PriorTraining, Sketches, fit_scale, picture_codes, train_prior
 from vqclip.train.scenes import TRAINING_SEED, SceneSet, load_scenes, render_scenes
-from vqclip.train.starts import mixed_starts
+from vqclip.train.starts import mixed_starts, sketched_starts
 from vqclip.train.vocabulary import Vocabulary
 from vqclip.train.vqgan import VQGANParts, VQGANTraining, train_vqgan
 
@@ -105,26 +105,27 @@ class StarterRun:
         crops = self._crops()
         self._drive("vqgan", parts, lambda start: train_vqgan(parts, crops, self.training.vqgan, start=start), sinks)
 
-    def train_against_painted(self, *sinks: Sink) -> None:
-        """The third stage: the CLIP's picture tower learns what painted pictures lack."""
-        clip = self.clip_parts()
-        clip.load(self._finished("clip"))
-        clip.model.load_state_dict(clip.averaged.state_dict())
-        self._settle(clip.model)
-        vqgan, data = self.vqgan().cast(torch.bfloat16), self.scenes()
-        parts = AdversarialParts(clip, vqgan, mixed_starts(vqgan, data))
-        training = self.training.painted
-        self._drive(
-            "painted", parts, lambda start: train_against_painted(parts, data, training, start=start), sinks, every=20
-        )
-
     def train_prior(self, *sinks: Sink) -> None:
-        """The fourth stage: the prior, on the VQGAN's codes and the CLIP's text embeddings."""
+        """The third stage: the prior, on the VQGAN's codes and the CLIP's text embeddings."""
         sketches = self._sketches()
         model = Prior(PRIOR_CONFIG).to(memory_format=torch.channels_last)
         fit_scale(model, sketches.latents(torch.arange(0, len(sketches.codes), 16)))
         parts = PriorParts(model)
         self._drive("prior", parts, lambda start: train_prior(parts, sketches, self.training.prior, start=start), sinks)
+
+    def train_against_painted(self, *sinks: Sink) -> None:
+        """The fourth stage: the CLIP's picture tower learns what painted pictures and sketches lack."""
+        clip = self.clip_parts()
+        clip.load(self._finished("clip"))
+        clip.model.load_state_dict(clip.averaged.state_dict())
+        self._settle(clip.model)
+        vqgan, data, training = self.vqgan().cast(torch.bfloat16), self.scenes(), self.training.painted
+        first = [texts[0] for texts in data.captions[: training.decoded]]
+        starts = sketched_starts(mixed_starts(vqgan, data), self.prior(), embed_texts(clip, first), seed=training.seed)
+        parts = AdversarialParts(clip, vqgan, starts)
+        self._drive(
+            "painted", parts, lambda start: train_against_painted(parts, data, training, start=start), sinks, every=20
+        )
 
     def pack(self, folder: Path) -> list[Path]:
         """Writes the three files that the package ships, in half precision. Raises: UsageError for half a stage."""
@@ -151,15 +152,19 @@ class StarterRun:
             ),
             save_vqgan(self.vqgan(), folder / "vqgan.safetensors", recipe, dtype=torch.float16),
         ]
-        prior = Prior(PRIOR_CONFIG)
-        prior.load_state_dict(done["prior"]["averaged"])
-        return [*files, save_prior(prior, folder / "prior.safetensors", recipe, dtype=torch.float16)]
+        return [*files, save_prior(self.prior(), folder / "prior.safetensors", recipe, dtype=torch.float16)]
 
     def vqgan(self) -> VQGAN:
         """The trained VQGAN, ready to paint with."""
         weights = self._finished("vqgan")["averaged"]
         model = build_vqgan(VQGAN_CONFIG, weights, "the starter's VQGAN")
         return model.fuse().to(memory_format=torch.channels_last)
+
+    def prior(self) -> Prior:
+        """The trained prior, ready to sketch."""
+        prior = Prior(PRIOR_CONFIG)
+        prior.load_state_dict(self._finished("prior")["averaged"])
+        return prior.eval().requires_grad_(False)
 
     def _drive(
         self, name: str, parts: Any, loop: Callable[[int], Iterable[TrainStep]], sinks: Sequence[Sink], every: int = 200
@@ -231,9 +236,15 @@ class StarterRun:
         batches = np.array_split(np.arange(count), max(1, count // 4))  # larger ones wait for memory
         codes = torch.cat([picture_codes(vqgan, data.pictures(batch)) for batch in batches])
         flat = [text for texts in data.captions[:count] for text in texts]
-        rows = [clip.averaged.encode_text(clip.text_rows(flat[i : i + 512])) for i in range(0, len(flat), 512)]
-        texts = F.normalize(torch.cat(rows).float(), dim=-1).view(count, -1, rows[0].shape[1])
-        return Sketches(codes, texts, vqgan.codebook.detach().clone())
+        texts = embed_texts(clip, flat)
+        return Sketches(codes, texts.view(count, -1, texts.shape[1]), vqgan.codebook.detach().clone())
+
+
+@torch.no_grad()
+def embed_texts(clip: ClipParts, texts: Sequence[str]) -> Tensor:
+    """The averaged CLIP's embeddings [N, D] of captions, of length one."""
+    rows = [clip.averaged.encode_text(clip.text_rows(texts[i : i + 512])) for i in range(0, len(texts), 512)]
+    return F.normalize(torch.cat(rows).float(), dim=-1)
 
 
 def shorter(training: StarterTraining, share: float) -> StarterTraining:
