@@ -51,7 +51,8 @@ VQGAN_CONFIG = VQGANConfig(
 )
 PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, text_channels=128, channels=(64, 96, 112))
 SMALL_SIDE, LARGE_SIDE = 128, 256
-CROP = 64
+CROPS = (64, 128)
+"""The sides of the crops that the VQGAN learns from, in turn; of the large ones there are fewer, of the same area."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ class StarterTraining:
     sketched: int = 12000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=2500))
     vqgan: VQGANTraining = field(
-        default_factory=lambda: VQGANTraining(steps=6600, squares=2.0, edges=0.25, perception=0.2, average=0.995)
+        default_factory=lambda: VQGANTraining(steps=8100, squares=2.0, edges=0.25, perception=0.2, average=0.995)
     )
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=760))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=5500, learning_rate=2e-3, average=0.997))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=1900))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=8000, learning_rate=2e-3, average=0.997))
 
 
 class StarterRun:
@@ -211,18 +212,20 @@ class StarterRun:
         settle_clip(model, self.scenes(), CLIP_CONFIG["vision_cfg"]["image_size"])
 
     def _crops(self) -> Callable[[int], Tensor]:
-        """Batches of crops by step, half from scenes at 128 px and half at 256 px."""
+        """Batches of crops by step, three in four from scenes at 128 px and one from a scene at 256 px."""
         path = self.folder / f"s{LARGE_SIDE}-0.npy"
         if not path.exists():
             after = self.training.shards * self.training.shard
             self._render(path, self.training.large, LARGE_SIDE, after)
         self.scenes()
-        sources = [np.load(p, mmap_mode="r") for p in (self.folder / f"s{SMALL_SIDE}-0.npy", path)]
+        small = np.load(self.folder / f"s{SMALL_SIDE}-0.npy", mmap_mode="r")
+        sources = [small, small, small, np.load(path, mmap_mode="r")]
         training = self.training.vqgan
 
         def crops(step: int) -> Tensor:
-            rng = np.random.default_rng([training.seed, step])
-            taken = [_crop(sources[k % 2], rng) for k in range(training.batch)]
+            rng, side = np.random.default_rng([training.seed, step]), CROPS[step % len(CROPS)]
+            count = max(1, training.batch * CROPS[0] ** 2 // side**2)
+            taken = [_crop(sources[k % len(sources)], side, rng) for k in range(count)]
             return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2).float() / 255
 
         return crops
@@ -254,8 +257,8 @@ def shorter(training: StarterTraining, share: float) -> StarterTraining:
     return replace(training, **cut)
 
 
-def _crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _crop(images: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     image = images[rng.integers(len(images))]
-    y, x = rng.integers(0, image.shape[0] - CROP + 1, 2)
-    cut = image[y : y + CROP, x : x + CROP]
+    y, x = rng.integers(0, image.shape[0] - side + 1, 2)
+    cut = image[y : y + side, x : x + side]
     return cut[:, ::-1] if rng.random() < 0.5 else cut

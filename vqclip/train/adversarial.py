@@ -42,7 +42,7 @@ class AdversarialTraining:
     and passed through the VQGAN, lest its texture mean "painted".
     """
 
-    steps: int = 800
+    steps: int = 1900
     batch: int = 96
     painted: int = 8
     slots: int = 32
@@ -52,10 +52,10 @@ class AdversarialTraining:
     cuts: int = 4
     push_rates: tuple[float, float] = (0.005, 0.1)
     oldest: int = 45
-    decoded: int = 600
+    decoded: int = 1000
     learning_rate: float = 5e-4
     epsilon: float = 0.015
-    head_weight: float = 0.4
+    head_weight: float = 0.5
     average: float = 0.98
     seed: int = 3
 
