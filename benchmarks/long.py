@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--add", action="store_true", help="keep what is there: all tests take long, parts do not")
     said, rest = parser.parse_known_args(arguments)
     counts, began = Counts(), time.monotonic()
-    code = int(pytest.main(["-m", "long or not long", *rest], plugins=[counts]))
+    code = int(pytest.main(["-m", "long or not long", "-n", "0", *rest], plugins=[counts]))
     machine = {key: value for key, value in describe().items() if key != "date"}
     run = {"arguments": rest, "exit_code": code, **counts.outcomes, "seconds": round(time.monotonic() - began)}
     before = json.loads(said.to.read_text(encoding="utf-8")) if said.add and said.to.exists() else {}

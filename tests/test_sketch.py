@@ -17,6 +17,7 @@ from workshop import Call, make_pictures, vqgan_command
 
 import vqclip as package
 from vqclip.configs import PriorConfig
+from vqclip.engine.paint import paint
 from vqclip.models.prior import Prior
 from vqclip.runs.jobs import identify, make_job
 from vqclip.runs.plan import resolve
@@ -89,6 +90,30 @@ def test_the_sketch_is_that_of_the_prior_that_is_named(make, tiny_models):
     assert start(one) == start(one) != start(other)
     shutil.copy(other, one)
     assert start(one) == start(other)
+
+
+def test_of_several_sketches_the_one_is_taken_that_clip_likes_best(make, tiny_models, monkeypatch):
+    heard: list[float] = []
+
+    def overheard(*args: Any, **kwargs: Any) -> Any:
+        seen = list(paint(*args, **kwargs))
+        heard.append(float(seen[0].loss))
+        return iter(seen)
+
+    monkeypatch.setattr("vqclip.runs.sketch.paint", overheard)
+    said = tiny_models.settings(steps=0, seed=4, prior=str(make()))
+    prompt = said.pop("prompt")
+
+    def start(**more: Any) -> bytes:
+        return package.generate(prompt, device="cpu", **{**said, **more}).tobytes()
+
+    first = start(sketches=1)
+    assert first == start() and heard == []
+    picked = {count: start(sketches=count) for count in (2, 3, 5, 8)}
+    assert len(heard) == 18 and heard[:2] == heard[2:4] == heard[5:7] == heard[10:12]
+    best = min(range(8), key=heard[10:].__getitem__)
+    assert best > 0 and picked[8] != first
+    assert picked[8] == start(sketches=best + 1), "the best of eight is the last and best of those up to it"
 
 
 def test_the_prior_reads_through_its_own_clip_beside_others_or_through_the_starters(make, call, tiny_models):

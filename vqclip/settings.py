@@ -85,6 +85,7 @@ class Settings(Checked):
     # the start
     init: Init | None = None
     prior: str | None = None
+    sketches: int | None = Field(None, ge=1, le=64)
     init_image: str | None = None
     init_weight: float = Field(0.0, ge=0, le=1000)
 

@@ -97,6 +97,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(LOOK, "--tv", float, "Smoothness: how much neighboring pixels should agree.", "NUMBER"),
     _flag(START, "--init", Init, "What the picture starts from."),
     _flag(START, "--prior", str, "The model that sketches the start; `vqclip train prior` makes one.", "NAME|FILE"),
+    _flag(START, "--sketches", int, "How many sketches the prior makes; CLIP chooses one.", "NUMBER"),
     _flag(START, "--init-image", str, "A picture to start from.", "PATH"),
     _flag(START, "--init-noise", Literal["pixels", "gradient"], "Start from colored noise, or from a soft gradient."),
     _flag(START, "--init-weight", float, "How hard to hold on to the start.", "NUMBER"),

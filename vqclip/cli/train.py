@@ -10,8 +10,8 @@ import typer
 from vqclip.cli import say, trainers
 from vqclip.cli.panels import help_alone
 
-Stage = Literal["all", "adopt", "clip", "vqgan", "painted", "prior", "pack"]
-ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
+Stage = Literal["all", "adopt", "clip", "vqgan", "prior", "painted", "pack"]
+ORDER: tuple[Stage, ...] = ("clip", "vqgan", "prior", "painted", "pack")
 
 
 def add(app: typer.Typer) -> None:

@@ -91,9 +91,8 @@ def build_parts(
     cutouts = _cutouts(settings, vqgan.stride)
     looks = make_looks(settings, cutouts, dtype=dtype, device=device, offline=offline, note=note)
     stages = plan_stages(_course(settings), _grid(settings, vqgan.stride), settings.coarse or 0.0)
-    clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
     if settings.init == "prior":
-        latent = sketch(settings, vqgan, clips, stages[0].grid, wrap=wrap_of(settings))
+        latent = sketch(settings, vqgan, looks, stages[0].grid, cutouts)
     else:
         latent = _start(settings, vqgan, stages[0].grid, device, note, picture)
     extras = _extras(settings, latent)

@@ -9,13 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqclip.engine.canvas import begin
+from vqclip.engine.course import Course
+from vqclip.engine.paint import Look, paint
 from vqclip.engine.stages import enlarge
 from vqclip.engine.starts import from_prior
 from vqclip.engine.streams import stream
 from vqclip.errors import ModelError
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
-from vqclip.ops.bands import Wrap
+from vqclip.ops.cutouts import CutoutSettings
 from vqclip.prompts import parse_prompts
 from vqclip.runs.recipe import plain_name
 from vqclip.settings import Settings
@@ -49,31 +52,44 @@ def require_its_vqgan(settings: Settings) -> None:
 
 
 def sketch(
-    settings: Settings,
-    vqgan: VQGAN,
-    clips: Sequence[ClipPerceptor],
-    grid: tuple[int, int],
-    *,
-    wrap: Wrap,
+    settings: Settings, vqgan: VQGAN, looks: Sequence[Look], grid: tuple[int, int], cutouts: CutoutSettings
 ) -> Tensor:
     """What the prior of the settings makes of the prompts: a latent [1, C, *grid], enlarged from the size it knows.
 
-    clips are those that look; the prior reads through the one of them that it was trained with, or through the
-    starter's. Raises: ModelError if there is none such, or the prior does not fit the VQGAN.
+    Of several sketches it is the one that the looks like best. The prior reads through the CLIP among them that it was
+    trained with, or through the starter's. Raises: ModelError if there is none such, or the prior does not fit the
+    VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
     prior = _loaded(name, digest(locate(name, "prior")), device)
     channels = vqgan.codebook.shape[1]
     if prior.config.latent_channels != channels:
         raise _misfit(name, f"sketches {prior.config.latent_channels} channels, and the VQGAN has {channels}")
-    text = _read(settings, prior, clips, name)
+    clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
+    text, count = _read(settings, prior, clips, name), settings.sketches or 1
     small, rng = sketch_grid(grid, prior.config.grid), stream(settings.seed or 0, "init")
-    latent = from_prior(lambda noise: prior.sample(text, noise.to(device)), channels, small, [rng])
+    made = from_prior(
+        lambda noise: prior.sample(text.expand(count, -1), noise.to(device)), channels, small, [rng] * count
+    )
+    latent = _liked(made, settings, vqgan, looks, cutouts)
     if small == grid:
         return latent
     with torch.no_grad():
         image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
-    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=wrap)
+    return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=cutouts.wrap)
+
+
+def _liked(latents: Tensor, settings: Settings, vqgan: VQGAN, looks: Sequence[Look], cutouts: CutoutSettings) -> Tensor:
+    """Of latents [N, C, h, w] the one [1, C, h, w] whose picture the looks like best, all seen in the same cuts."""
+    if len(latents) == 1:
+        return latents
+    glance = Course(steps=0, learning_rate=0.0, micro_batch=settings.micro_batch)
+
+    def loss(latent: Tensor) -> float:
+        seen = paint(vqgan, looks, begin(latent, [settings.seed or 0]), course=glance, cutouts=cutouts)
+        return float(next(seen).loss)
+
+    return min(latents.split(1), key=loss)
 
 
 def sketch_grid(grid: tuple[int, int], trained: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Makes the starter from nothing but seeds: scenes, CLIP, VQGAN, CLIP against painted pictures, prior."""
+"""Makes the starter from nothing but seeds: scenes, CLIP, VQGAN, prior, CLIP against painted pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vqclip.train.adversarial import AdversarialParts, AdversarialTraining, trai
 from vqclip.train.clip import ClipParts, ClipTraining, settle_clip, train_clip
 from vqclip.train.prior import PriorParts, PriorTraining, Sketches, fit_scale, picture_codes, train_prior
 from vqclip.train.scenes import TRAINING_SEED, SceneSet, load_scenes, render_scenes
-from vqclip.train.starts import mixed_starts
+from vqclip.train.starts import mixed_starts, sketched_starts
 from vqclip.train.vocabulary import Vocabulary
 from vqclip.train.vqgan import VQGANParts, VQGANTraining, train_vqgan
 
@@ -51,7 +51,8 @@ VQGAN_CONFIG = VQGANConfig(
 )
 PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, text_channels=128, channels=(64, 96, 112))
 SMALL_SIDE, LARGE_SIDE = 128, 256
-CROP = 64
+CROPS = (64, 128)
+"""The sides of the crops that the VQGAN learns from, in turn; of the large ones there are fewer, of the same area."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ class StarterTraining:
     sketched: int = 12000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=2500))
     vqgan: VQGANTraining = field(
-        default_factory=lambda: VQGANTraining(steps=6600, squares=2.0, edges=0.25, perception=0.2, average=0.995)
+        default_factory=lambda: VQGANTraining(steps=8100, squares=2.0, edges=0.25, perception=0.2, average=0.995)
     )
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=760))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=5500, learning_rate=2e-3, average=0.997))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=1900))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=8000, learning_rate=2e-3, average=0.997))
 
 
 class StarterRun:
@@ -105,26 +106,27 @@ class StarterRun:
         crops = self._crops()
         self._drive("vqgan", parts, lambda start: train_vqgan(parts, crops, self.training.vqgan, start=start), sinks)
 
-    def train_against_painted(self, *sinks: Sink) -> None:
-        """The third stage: the CLIP's picture tower learns what painted pictures lack."""
-        clip = self.clip_parts()
-        clip.load(self._finished("clip"))
-        clip.model.load_state_dict(clip.averaged.state_dict())
-        self._settle(clip.model)
-        vqgan, data = self.vqgan().cast(torch.bfloat16), self.scenes()
-        parts = AdversarialParts(clip, vqgan, mixed_starts(vqgan, data))
-        training = self.training.painted
-        self._drive(
-            "painted", parts, lambda start: train_against_painted(parts, data, training, start=start), sinks, every=20
-        )
-
     def train_prior(self, *sinks: Sink) -> None:
-        """The fourth stage: the prior, on the VQGAN's codes and the CLIP's text embeddings."""
+        """The third stage: the prior, on the VQGAN's codes and the CLIP's text embeddings."""
         sketches = self._sketches()
         model = Prior(PRIOR_CONFIG).to(memory_format=torch.channels_last)
         fit_scale(model, sketches.latents(torch.arange(0, len(sketches.codes), 16)))
         parts = PriorParts(model)
         self._drive("prior", parts, lambda start: train_prior(parts, sketches, self.training.prior, start=start), sinks)
+
+    def train_against_painted(self, *sinks: Sink) -> None:
+        """The fourth stage: the CLIP's picture tower learns what painted pictures and sketches lack."""
+        clip = self.clip_parts()
+        clip.load(self._finished("clip"))
+        clip.model.load_state_dict(clip.averaged.state_dict())
+        self._settle(clip.model)
+        vqgan, data, training = self.vqgan().cast(torch.bfloat16), self.scenes(), self.training.painted
+        first = [texts[0] for texts in data.captions[: training.decoded]]
+        starts = sketched_starts(mixed_starts(vqgan, data), self.prior(), embed_texts(clip, first), seed=training.seed)
+        parts = AdversarialParts(clip, vqgan, starts)
+        self._drive(
+            "painted", parts, lambda start: train_against_painted(parts, data, training, start=start), sinks, every=20
+        )
 
     def pack(self, folder: Path) -> list[Path]:
         """Writes the three files that the package ships, in half precision. Raises: UsageError for half a stage."""
@@ -151,15 +153,19 @@ class StarterRun:
             ),
             save_vqgan(self.vqgan(), folder / "vqgan.safetensors", recipe, dtype=torch.float16),
         ]
-        prior = Prior(PRIOR_CONFIG)
-        prior.load_state_dict(done["prior"]["averaged"])
-        return [*files, save_prior(prior, folder / "prior.safetensors", recipe, dtype=torch.float16)]
+        return [*files, save_prior(self.prior(), folder / "prior.safetensors", recipe, dtype=torch.float16)]
 
     def vqgan(self) -> VQGAN:
         """The trained VQGAN, ready to paint with."""
         weights = self._finished("vqgan")["averaged"]
         model = build_vqgan(VQGAN_CONFIG, weights, "the starter's VQGAN")
         return model.fuse().to(memory_format=torch.channels_last)
+
+    def prior(self) -> Prior:
+        """The trained prior, ready to sketch."""
+        prior = Prior(PRIOR_CONFIG)
+        prior.load_state_dict(self._finished("prior")["averaged"])
+        return prior.eval().requires_grad_(False)
 
     def _drive(
         self, name: str, parts: Any, loop: Callable[[int], Iterable[TrainStep]], sinks: Sequence[Sink], every: int = 200
@@ -206,18 +212,20 @@ class StarterRun:
         settle_clip(model, self.scenes(), CLIP_CONFIG["vision_cfg"]["image_size"])
 
     def _crops(self) -> Callable[[int], Tensor]:
-        """Batches of crops by step, half from scenes at 128 px and half at 256 px."""
+        """Batches of crops by step, three in four from scenes at 128 px and one from a scene at 256 px."""
         path = self.folder / f"s{LARGE_SIDE}-0.npy"
         if not path.exists():
             after = self.training.shards * self.training.shard
             self._render(path, self.training.large, LARGE_SIDE, after)
         self.scenes()
-        sources = [np.load(p, mmap_mode="r") for p in (self.folder / f"s{SMALL_SIDE}-0.npy", path)]
+        small = np.load(self.folder / f"s{SMALL_SIDE}-0.npy", mmap_mode="r")
+        sources = [small, small, small, np.load(path, mmap_mode="r")]
         training = self.training.vqgan
 
         def crops(step: int) -> Tensor:
-            rng = np.random.default_rng([training.seed, step])
-            taken = [_crop(sources[k % 2], rng) for k in range(training.batch)]
+            rng, side = np.random.default_rng([training.seed, step]), CROPS[step % len(CROPS)]
+            count = max(1, training.batch * CROPS[0] ** 2 // side**2)
+            taken = [_crop(sources[k % len(sources)], side, rng) for k in range(count)]
             return torch.from_numpy(np.stack(taken)).permute(0, 3, 1, 2).float() / 255
 
         return crops
@@ -231,9 +239,15 @@ class StarterRun:
         batches = np.array_split(np.arange(count), max(1, count // 4))  # larger ones wait for memory
         codes = torch.cat([picture_codes(vqgan, data.pictures(batch)) for batch in batches])
         flat = [text for texts in data.captions[:count] for text in texts]
-        rows = [clip.averaged.encode_text(clip.text_rows(flat[i : i + 512])) for i in range(0, len(flat), 512)]
-        texts = F.normalize(torch.cat(rows).float(), dim=-1).view(count, -1, rows[0].shape[1])
-        return Sketches(codes, texts, vqgan.codebook.detach().clone())
+        texts = embed_texts(clip, flat)
+        return Sketches(codes, texts.view(count, -1, texts.shape[1]), vqgan.codebook.detach().clone())
+
+
+@torch.no_grad()
+def embed_texts(clip: ClipParts, texts: Sequence[str]) -> Tensor:
+    """The averaged CLIP's embeddings [N, D] of captions, of length one."""
+    rows = [clip.averaged.encode_text(clip.text_rows(texts[i : i + 512])) for i in range(0, len(texts), 512)]
+    return F.normalize(torch.cat(rows).float(), dim=-1)
 
 
 def shorter(training: StarterTraining, share: float) -> StarterTraining:
@@ -243,8 +257,8 @@ def shorter(training: StarterTraining, share: float) -> StarterTraining:
     return replace(training, **cut)
 
 
-def _crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _crop(images: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
     image = images[rng.integers(len(images))]
-    y, x = rng.integers(0, image.shape[0] - CROP + 1, 2)
-    cut = image[y : y + CROP, x : x + CROP]
+    y, x = rng.integers(0, image.shape[0] - side + 1, 2)
+    cut = image[y : y + side, x : x + side]
     return cut[:, ::-1] if rng.random() < 0.5 else cut

@@ -286,9 +286,12 @@ def render(scene: Scene, size: int, rng: Generator) -> np.ndarray:
     veils = veil(size, layers.horizon, rng) if scene.weather == "fog" else None
     if veils is not None:
         sheet = sheet + (np.array(light.haze, np.float32) - sheet) * veils[0][..., None]
+    hidden = np.zeros(sheet.shape[:2], np.float32)
     for stand, layer in layers.subjects:
-        sheet = _join(scene, sheet, stand, layer.reduce(2), light, None if veils is None else veils[1])
+        small = layer.reduce(2)
+        sheet = _join(scene, sheet, stand, small, light, None if veils is None else veils[1])
+        hidden = np.maximum(hidden, np.asarray(small.getchannel("A"), np.float32) / 255)
     image = Image.fromarray(np.clip(sheet, 0, 255).astype(np.uint8))
     if scene.style in LINES:  # a flake or a drop under these would become a ring of its own
-        return np.array(fall(apply_style(image, scene.style, rng), scene, light, rng))
-    return np.array(apply_style(fall(image, scene, light, rng), scene.style, rng))
+        return np.array(fall(apply_style(image, scene.style, rng), scene, light, rng, hidden))
+    return np.array(apply_style(fall(image, scene, light, rng, hidden), scene.style, rng))

@@ -8,7 +8,7 @@ trained so lead to shapes, because texture no longer pleases it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,12 @@ from vqclip.train.averages import update_average
 from vqclip.train.clip import ClipParts, contrastive, head_losses
 from vqclip.train.painted import Painted, PaintedBuffer
 from vqclip.train.scenes import SceneSet, batch_indices
+from vqclip.train.starts import Start
 from vqclip.train.truth import false_caption, labels_of, truth_table
 from vqclip.train.views import random_views
 
 AT_ONCE = 4
 """Pictures that are decoded together: more of them no longer fit a core's cache."""
-Start = Callable[[int, torch.Generator], Tensor]
-"""How fresh latents begin: (count, rng) -> latents [count, C, h, w]."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class AdversarialTraining:
     and passed through the VQGAN, lest its texture mean "painted".
     """
 
-    steps: int = 800
+    steps: int = 1900
     batch: int = 96
     painted: int = 8
     slots: int = 32
@@ -51,12 +50,12 @@ class AdversarialTraining:
     recalled: int = 16
     push: int = 3
     cuts: int = 4
-    push_rates: tuple[float, float] = (0.02, 0.1)
+    push_rates: tuple[float, float] = (0.005, 0.1)
     oldest: int = 45
-    decoded: int = 600
+    decoded: int = 1000
     learning_rate: float = 5e-4
     epsilon: float = 0.015
-    head_weight: float = 0.4
+    head_weight: float = 0.5
     average: float = 0.98
     seed: int = 3
 
@@ -143,7 +142,7 @@ class _Turn:
         scenes, chooser = batch_indices(len(self.decoded), slots, seed=self.training.seed + 1, step=start)
         rng = torch.Generator().manual_seed(self.training.seed + start)
         texts = chooser.integers(0, len(self.data.captions[0]), slots)
-        latents = self.parts.start(slots, rng)
+        latents = self.parts.start(scenes, rng)
         buffer = PaintedBuffer(latents, Painted(self.decode(latents), scenes, texts), self.rates(slots, rng))
         buffer.ages += torch.randint(0, self.training.oldest, buffer.ages.shape, generator=rng)
         return buffer
@@ -159,7 +158,7 @@ class _Turn:
         buffer.keep(old, self.training.kept)
         scenes = chooser.integers(0, len(self.decoded), len(old))
         texts = chooser.integers(0, len(self.data.captions[0]), len(old))
-        latents = self.parts.start(len(old), rng)
+        latents = self.parts.start(scenes, rng)
         buffer.restart(old, latents, self.rates(len(old), rng), scenes, texts)
 
     def decode(self, latents: Tensor) -> Tensor:
