@@ -91,13 +91,18 @@ def _image_prompts(rest: list[str], done: Rewritten) -> list[str]:
 
 
 def _clip(rest: list[str], done: Rewritten) -> list[str]:
-    name = rest.pop(0)
-    return [f"--clip={_CLIP_NAMES.get(name, name)}"]
+    from vqclip.store.clips import clip_name
+
+    return [f"--clip={clip_name(rest.pop(0))}"]
 
 
 def _init_noise(rest: list[str], done: Rewritten) -> list[str]:
     kind = rest.pop(0).casefold()
-    return [f"--init-noise={kind}"] if kind in ("pixels", "gradient") else ["--init=codes"]
+    if kind in ("pixels", "gradient"):
+        return [f"--init-noise={kind}"]
+    if kind not in ("", "none"):
+        done.notes.append(f"-in {kind}: neither pixels nor gradient; painted from --init codes")
+    return ["--init=codes"]
 
 
 def _optimizer(rest: list[str], done: Rewritten) -> list[str]:
@@ -132,17 +137,6 @@ def _deterministic(rest: list[str], done: Rewritten) -> list[str]:
     return ["--deterministic"]
 
 
-_CLIP_NAMES = {
-    "RN50": "RN50/openai",
-    "RN101": "RN101/openai",
-    "RN50x4": "RN50x4/openai",
-    "RN50x16": "RN50x16/openai",
-    "RN50x64": "RN50x64/openai",
-    "ViT-B/32": "ViT-B-32/openai",
-    "ViT-B/16": "ViT-B-16/openai",
-    "ViT-L/14": "ViT-L-14/openai",
-    "ViT-L/14@336px": "ViT-L-14-336/openai",
-}
 _AUGMENTS: dict[str, dict[str, str]] = {
     "Ji": {"jitter": "0.1"},
     "Pe": {"perspective": "0.7"},
