@@ -1,5 +1,6 @@
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from vqclip.cli.main import build
 from vqclip.cli.options import FLAGS
 from vqclip.errors import VqclipError
 from vqclip.films import FilmSettings, RestyleSettings
-from vqclip.settings import Settings
+from vqclip.settings import Delivery, Settings
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "vqclip").rglob("*.py"))
@@ -73,6 +74,9 @@ def test_every_setting_stands_in_the_reference():
     text = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
     fields = (*Settings.model_fields, *FilmSettings.model_fields, *RestyleSettings.model_fields)
     assert [name for name in fields if f"\n| `{name}` |" not in text] == []
+    flags = {"private" if name == "metadata" else name for name in Delivery.model_fields}
+    spelled = [word for flag in FLAGS if flag.name in flags for word in flag.spellings if word.startswith("--")]
+    assert len(spelled) > 15 and [word for word in spelled if f"\n| `{word}` |" not in text] == []
 
 
 def test_every_exit_code_stands_in_help_readme_and_reference():
@@ -80,6 +84,11 @@ def test_every_exit_code_stands_in_help_readme_and_reference():
     for code in (0, 1, *(error.exit_code for error in VqclipError.__subclasses__())):
         assert re.search(rf"\b{code} [a-z]", build().epilog)
         assert all(f"\n| {code} |" in text for text in texts)
+
+
+def test_every_page_is_linked_in_the_readme():
+    readme = PAGES[0].read_text(encoding="utf-8")
+    assert [page for page in map(_name, PAGES[1:]) if f"]({page})" not in readme] == []
 
 
 def test_every_command_stands_in_the_readme():
@@ -91,3 +100,9 @@ def test_every_command_stands_in_the_readme():
 def test_every_link_leads_somewhere(page: Path):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_source_package_holds_what_its_tests_read():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {".ci", "scripts", "examples", "docs", "tests", *(page.name for page in ROOT.glob("*.md"))} <= {*included}
