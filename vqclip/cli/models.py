@@ -11,6 +11,7 @@ import typer
 
 from vqclip.cli import model_facts, say
 from vqclip.cli.network import is_offline
+from vqclip.cli.panels import help_alone
 from vqclip.errors import ModelError, UsageError
 from vqclip.words import before_download
 
@@ -27,7 +28,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object per model.")
 def add(app: typer.Typer) -> None:
     """Adds the group with its commands to the app."""
     group = typer.Typer(name="models", help="Get, check and convert models.", rich_markup_mode=None)
-    group.callback(invoke_without_command=True)(_group)
+    group.callback(invoke_without_command=True)(help_alone)
     for name, command in (
         ("list", list_models),
         ("info", info),
@@ -41,13 +42,6 @@ def add(app: typer.Typer) -> None:
     ):
         group.command(name)(command)
     app.add_typer(group)
-
-
-def _group(context: typer.Context) -> None:
-    """Get, check and convert models."""
-    if context.invoked_subcommand is None:
-        say.data(context.get_help())
-        raise typer.Exit()
 
 
 def list_models(

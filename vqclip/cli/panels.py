@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import typer
 from typer.core import TyperCommand
+
+from vqclip.cli import say
+
+
+def help_alone(context: typer.Context) -> None:
+    """Shows the help of a group that is called without any of its commands."""
+    if context.invoked_subcommand is None:
+        say.data(context.get_help())
+        raise typer.Exit()
 
 
 class PanelCommand(TyperCommand):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vqclip.cli import say, trainers
+from vqclip.cli.panels import help_alone
 
 Stage = Literal["all", "adopt", "clip", "vqgan", "painted", "prior", "pack"]
 ORDER: tuple[Stage, ...] = ("clip", "vqgan", "painted", "prior", "pack")
@@ -19,15 +20,8 @@ def add(app: typer.Typer) -> None:
     own = {"vqgan": trainers.vqgan, "clip": trainers.clip, "prior": trainers.prior}
     for name, command in {**own, "starter": starter}.items():
         group.command(name)(command)
-    group.callback(invoke_without_command=True)(_group)
+    group.callback(invoke_without_command=True)(help_alone)
     app.add_typer(group)
-
-
-def _group(context: typer.Context) -> None:
-    """Train models of your own."""
-    if context.invoked_subcommand is None:
-        say.data(context.get_help())
-        raise typer.Exit()
 
 
 def starter(

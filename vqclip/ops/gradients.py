@@ -8,15 +8,6 @@ import torch
 from torch import Tensor
 
 
-def straight_through(forward: Tensor, backward: Tensor) -> Tensor:
-    """Has the values of `forward`, but hands its gradient to `backward`.
-
-    Shapes: backward broadcasts to forward's shape; its gradient is summed back to its own shape.
-    Source: straight-through estimator (Bengio et al., 2013), `replace_grad` in the VQGAN+CLIP notebook (Crowson, 2021).
-    """
-    return _StraightThrough.apply(forward, backward)
-
-
 def clamp_with_gradient(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
     """Clamps, but lets those gradients through that would bring an outside value back towards the range.
 
@@ -36,17 +27,6 @@ def spherical_distance(a: Tensor, b: Tensor) -> Tensor:
     """
     near, far = torch.linalg.vector_norm(a - b, dim=-1), torch.linalg.vector_norm(a + b, dim=-1)
     return 2 * torch.atan2(near, far).square()
-
-
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, forward: Tensor, backward: Tensor) -> Tensor:
-        ctx.shape = backward.shape
-        return forward.view_as(forward)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        return None, gradient.sum_to_size(ctx.shape)
 
 
 class _ClampWithGradient(torch.autograd.Function):

@@ -9,7 +9,6 @@ from vqclip.starter.pen import Pen, Point, arc
 
 WOOD: RGB = (98, 58, 34)
 ROOFS: tuple[RGB, ...] = ((178, 58, 44), (70, 84, 150), (120, 66, 50), (58, 112, 110))
-STONE: RGB = (150, 146, 142)
 
 
 def _roof(rng: Generator, walls: Tones) -> Tones:
