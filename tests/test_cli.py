@@ -11,10 +11,12 @@ from door import RECIPE, Door, done, save_picture
 from PIL import Image
 
 from vqclip import errors
+from vqclip.cli.doctor import CHECKS
 from vqclip.cli.main import build
 from vqclip.cli.options import FLAGS, read_flags
 from vqclip.settings import Delivery, Settings
 from vqclip.sinks.play import Interrupted
+from vqclip.store import starter
 
 ROOT = Path(__file__).parent.parent
 ENTRY = "import sys; from vqclip.cli.main import main; sys.exit(main())"
@@ -74,6 +76,13 @@ def test_a_near_miss_of_a_command_is_painted_with_a_note(door: Door):
         (["a | | b"], "empty part"),
         (["a castle", "--negative", "|"], "empty part"),
         (["x", "--prompt", "y"], "two prompts"),
+        (["-p", "x", "-d", "True"], "two prompts: 'x' and 'True'"),
+        (["x", "--clip", ""], "'' names no CLIP"),
+        (["x", "--clip", ":2"], "':2' names no CLIP"),
+        (["resume", "nope.png"], "there is no saved state"),
+        (["again", "a.png", "--stps", "5"], "hint: vqclip again --help"),
+        (["models", "rm"], "hint: vqclip models rm --help"),
+        (["x", "--stps"], "hint: vqclip --help"),
         (["x", "--preset", "drft"], "did you mean 'draft'?"),
         (["x", "--size", "3x"], "--size 512 384"),
         (["x", "--size", "8"], "width"),
@@ -342,7 +351,12 @@ def test_every_flag_is_explained():
 
 
 def test_words_lists_what_the_starter_knows(door: Door):
-    assert "castle" in door("words").out
+    out = door("words").out
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == [
+        f"{kind}:" for kind in ("subjects", "times", "weathers", "styles", "colors", "grounds")
+    ]
+    for line in ("  castle: fortress, palace", "  balloon: hot air balloon, air balloon", "  tree"):
+        assert f"\n{line}\n" in out
     assert "castle" in json.loads(door("words", "--json").out)
 
 
@@ -380,6 +394,18 @@ def test_doctor_exits_with_the_code_of_what_is_wrong(
     assert "\x1b" not in ran.out
 
 
+@pytest.mark.parametrize("part", ["vqgan", "clip", "prior"])
+@pytest.mark.parametrize("cut", [4, 1500, -1])
+def test_doctor_finds_a_starter_that_is_cut_short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part: str, cut: int):
+    whole = starter.starter_path
+    (tmp_path / "cut").write_bytes(whole(part).read_bytes()[:cut])
+    monkeypatch.setattr(starter, "starter_path", lambda name: tmp_path / "cut" if name == part else whole(name))
+    with pytest.raises(errors.ModelError, match=f"the starter's {part} is damaged"):
+        dict(CHECKS)["starter"]()
+    monkeypatch.undo()
+    assert part in dict(CHECKS)["starter"]()
+
+
 def test_help_and_all_that_only_looks_never_load_torch(tmp_path: Path):
     recipe = {**RECIPE, "capability": "AVX9", "device": "cpu"}
     picture = str(save_picture(tmp_path / "a.png", recipe))
@@ -398,6 +424,27 @@ def test_help_and_all_that_only_looks_never_load_torch(tmp_path: Path):
     code = f"import sys; from vqclip.cli.main import main; list(map(main, {calls!r})); sys.exit('torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_help_loads_no_room_below_the_command_line():
+    code = "import sys; from vqclip.cli.main import main; main(['--help']); print(*sys.modules, file=sys.stderr)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    ours = {name for name in ran.stderr.split() if name.startswith("vqclip.")}
+    rooms = {name.split(".")[1] for name in ours}
+    assert not rooms & {
+        "ops",
+        "models",
+        "store",
+        "starter",
+        "engine",
+        "train",
+        "sinks",
+        "runs",
+        "filmfile",
+        "expressions",
+    }
+    assert len(ours) <= 42, sorted(ours)
+    assert not {"numpy", "PIL", "platformdirs", "av", "huggingface_hub"} & set(ran.stderr.split())
 
 
 def test_python_can_run_the_package_by_its_name():

@@ -120,7 +120,7 @@ def test_what_cannot_go_on_is_told_in_a_sentence(vqclip, stopped, tiny_models) -
         ("resume", state): "file of its own",
         ("resume", state, "--vqgan", str(tiny_models.vqgan), "--clip", f"{tiny_models.clip}:2"): "another clip",
         ("resume", state, "--vqgan", str(tiny_models.vqgan), "--clip", "starter"): "another clip",
-        ("resume", "none.png"): "no saved state",
+        ("resume", "none.png"): "there is no saved state 'none.png.state'",
         ("resume", "a", "b"): "one state or folder",
     }
     for args, words in cases.items():

@@ -14,7 +14,6 @@ from vqclip.cli import say
 from vqclip.cli.carryout import carry_out_batch, show_standing
 from vqclip.cli.generate import add_with_flags
 from vqclip.cli.options import Asked, read_flags
-from vqclip.cli.rows import make_asks, read_said, short_options
 from vqclip.errors import UsageError, VqclipError
 from vqclip.promptfile import KINDS, MAX_BYTES, read_rows
 from vqclip.prompttable import Problem
@@ -40,6 +39,8 @@ def batch(ctx: typer.Context, file: str, **flags: Any) -> int:
         raise UsageError(f"batch takes one file, not also {ctx.args[0]!r}", hint="join the files, or run it for each")
     asked = read_flags({key: value for key, value in flags.items() if key != "seed"})
     data, name, kind = _read(file)
+    from vqclip.cli.rows import make_asks, read_said, short_options
+
     rows = read_rows(data, name=name, kind=kind, short=short_options())
     sweeps = _sweeps(own["sweep"] or [])
     command = ctx.parent.command.commands["generate"]  # type: ignore[union-attr]

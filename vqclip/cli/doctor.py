@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from vqclip.errors import ModelError, UsageError, VqclipError
 
 OLDEST = (3, 11)
 STARTER = ("vqgan", "clip", "prior")
-SMALLEST = 1024
+MOST_HEADER_BYTES = 4 * 2**20
 
 
 def add(app: typer.Typer) -> None:
@@ -89,9 +90,24 @@ def _starter() -> str:
 
     sizes = {part: starter_path(part).stat().st_size for part in STARTER}
     for part, size in sizes.items():
-        if size < SMALLEST:
-            raise ModelError(f"the starter's {part} is damaged: only {size} bytes", hint="install vqclip again")
+        if size != (whole := _whole_size(starter_path(part))):
+            raise ModelError(
+                f"the starter's {part} is damaged: {size:,} bytes" + (f" of {whole:,}" if whole else ""),
+                hint="install vqclip again",
+            )
     return ", ".join(f"{part} {size / 2**20:.1f} MB" for part, size in sizes.items())
+
+
+def _whole_size(path: Path) -> int | None:
+    """How large a safetensors file has to be by its own header; None if it has none that can be read."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length <= MOST_HEADER_BYTES else {}
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        return 8 + length + max(ends)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _models() -> str:

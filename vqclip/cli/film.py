@@ -15,12 +15,12 @@ from vqclip.cli.generate import add_with_flags, find_look, laid_over, note_input
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
-from vqclip.filmfile import FilmFile, read_film_file, tell_story
 from vqclip.films import FilmSettings
 from vqclip.presets import Preset, merge
 from vqclip.settings import Delivery, Settings
 
 if TYPE_CHECKING:
+    from vqclip.filmfile import FilmFile
     from vqclip.shotlist import Heard, Script
 
 STEPS_PER_FRAME = 5
@@ -78,6 +78,8 @@ def film(ctx: typer.Context, file: str | None, **flags: Any) -> int:
 
 def _read(file: str | None, said: Mapping[str, Any], asked: Asked) -> FilmFile:
     """The film file, or what the story comes to. Raises: UsageError."""
+    from vqclip.filmfile import read_film_file, tell_story
+
     if (file is None) == ("story" not in said):
         raise UsageError(
             "give a film file, or a --story",

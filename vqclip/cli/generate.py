@@ -76,7 +76,9 @@ def read_settings(ctx: typer.Context, prompt: str | None, asked: Asked) -> Setti
     if ctx.args:
         raise _unquoted([prompt or "", *ctx.args], list(ctx.parent.command.commands) if ctx.parent else [])
     if prompt is not None and asked.prompt is not None:
-        raise UsageError("there are two prompts", hint='join them: "one | other"')
+        raise UsageError(
+            f"there are two prompts: {asked.prompt!r:.80} and {prompt!r:.80}", hint='join them: "one | other"'
+        )
     preset = find_look(asked.preset) if asked.preset else Preset("none", {})
     for text in () if asked.delivery.quiet else preset.notes:
         say.note(text)

@@ -70,9 +70,17 @@ def _run(args: list[str]) -> int:
     except typer.Exit as exit_:
         code = exit_.exit_code
     except typer.TyperException as error:
-        raise errors.UsageError(error.format_message(), hint="vqclip --help lists all options") from error
+        raise errors.UsageError(error.format_message(), hint=f"{_path_of(error)} --help lists all options") from error
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def _path_of(error: Any) -> str:
+    """The command that an error is about. The prompt's own is `vqclip`, as it is written."""
+    from vqclip.cli.group import DEFAULT
+
+    context = getattr(error, "ctx", None)
+    return context.command_path.removesuffix(f" {DEFAULT}") if context is not None else "vqclip"
 
 
 def build() -> Any:

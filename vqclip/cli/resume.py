@@ -19,7 +19,6 @@ from vqclip.errors import ModelError, PictureError, UsageError
 from vqclip.films import FILM_JOB
 from vqclip.presets import merge, preset_from_recipe
 from vqclip.settings import Settings
-from vqclip.store.folder import digest
 
 # A state goes on only as it began: what changes the picture cannot be said, only where its files lie.
 _MAY_BE_SAID = OF_GOING_ON | {"vqgan", "vqgan_config", "clip", "prior", "init_image", "image_prompts"}
@@ -80,6 +79,8 @@ def _is_unfinished(picture: Path, recipe: Mapping[str, Any]) -> bool:
 
     Only such a one is replaced. A private picture says nothing of itself.
     """
+    from vqclip.store.folder import digest
+
     try:
         return recipe.get("picture") == digest(picture) or bool(read_recipe(picture).get("stopped"))
     except (ModelError, PictureError):

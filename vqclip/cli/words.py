@@ -17,23 +17,15 @@ def add(app: typer.Typer) -> None:
 
 def words(json: Annotated[bool, typer.Option("--json", help="As one JSON object, by group.")] = False) -> int:
     """List the words that the built-in starter model knows."""
-    from vqclip.starter import captions, world
+    from vqclip.starter import captions
 
-    known = captions.words()
     if json:
-        say.json_line(known)
+        say.json_line(captions.words())
         return 0
-    kinds = {
-        "subjects": world.SUBJECTS,
-        "colors": world.COLORS,
-        "times": world.TIMES,
-        "weather": world.WEATHERS,
-        "styles": world.STYLES,
-        "grounds": world.GROUNDS,
-    }
-    listed = {name for names in kinds.values() for name in names}
-    kinds["and"] = tuple(name for name in known if name not in listed)
-    for kind, names in kinds.items():
-        found = sorted({word for name in names for word in known[name]})
-        say.data(textwrap.fill(", ".join(found), 78, initial_indent=f"{kind:10}", subsequent_indent=" " * 10))
+    for kind, names in captions.phrases().items():
+        say.data(f"{kind}:")
+        for name, said in names.items():
+            also = ", ".join(phrase for phrase in said if phrase != name)
+            line = f"{name}: {also}" if also else name
+            say.data(textwrap.fill(line, 78, initial_indent="  ", subsequent_indent=" " * 6))
     return 0

@@ -29,8 +29,13 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     Raises: UsageError if settings do not go together, or a prompt cannot be read.
     """
     parse_prompts(settings.prompt, settings.negative)
-    for text in (*settings.image_prompts, *(settings.clip or ())):
+    for text in settings.image_prompts:
         parse_image_prompt(text)
+    for text in settings.clip or ():
+        try:
+            parse_image_prompt(text)
+        except UsageError as error:
+            raise UsageError(f"{text!r} names no CLIP", hint="write it as NAME or NAME:WEIGHT") from error
     model, notes = find(settings.vqgan), []
     init = _start(settings.model_dump(include={"init", "init_image", "prior", "vqgan"}))
     own = model.own(init) | ({} if model.registered else own_defaults(settings.vqgan))

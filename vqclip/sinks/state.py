@@ -72,6 +72,8 @@ def read_recipe_of_state(path: Path) -> dict[str, Any]:
                 recipe = _outline_of(file)["recipe"]
             if isinstance(recipe, dict):
                 return recipe
+    if not path.exists():
+        raise UsageError(f"there is no saved state {str(path)!r}")
     raise UsageError(f"{str(path)!r} is no saved state of a picture, or is damaged")
 
 

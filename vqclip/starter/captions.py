@@ -352,3 +352,17 @@ def words() -> dict[str, Phrases]:
     known |= {ground: _tokens(_GROUND_AFTER[ground]) for ground in GROUNDS}
     known["glue"] = _tokens(_GLUE, _FLOURISH, *_RELATIONS.values(), *_BOTH.values(), *_GROUND_OF.values())
     return known
+
+
+def phrases() -> dict[str, dict[str, Phrases]]:
+    """What a subject, time, weather, style, color and ground can be called, by kind and name, each phrase once."""
+    moods = {mood: (*_ALONE[mood], *_BEFORE[mood], *_AFTER[mood]) for mood in (*TIMES, *WEATHERS)}
+    kinds = {
+        "subjects": {subject: NAMES[subject] for subject in SUBJECTS},
+        "times": {time: moods[time] for time in TIMES},
+        "weathers": {weather: moods[weather] for weather in WEATHERS},
+        "styles": {style: _STYLE_BACK[style] for style in STYLES if _STYLE_BACK[style]},
+        "colors": {color: _COLOR_WORDS[color] for color in COLORS},
+        "grounds": {ground: _GROUND_AFTER[ground] for ground in GROUNDS},
+    }
+    return {kind: {name: tuple(dict.fromkeys(said)) for name, said in of.items()} for kind, of in kinds.items()}
