@@ -141,7 +141,7 @@ def test_augments_without_a_counterpart_are_left_out_with_a_note(door: Door):
 def test_an_unknown_start_from_noise_is_painted_from_codes_with_a_note(door: Door):
     ran = door(*shlex.split("-p x -in snow"))
     assert ran.settings.init == "codes" and "note: -in snow: neither pixels nor gradient" in ran.err
-    assert "-in" not in door(*shlex.split("-p x -in None")).err
+    assert "neither" not in door(*shlex.split("-p x -in None")).err
 
 
 OPTIONS_OF_OLD = shlex.split(
