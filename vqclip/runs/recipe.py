@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,7 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return metadata.version(name)
