@@ -10,13 +10,16 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batches import SMALL, pictures, pixels, stop_at, strays
 from door import save_picture
 
 from vqclip.cli.main import main
+from vqclip.runs.painter import Report
 from vqclip.sinks import publish as publishing
+from vqclip.sinks.ledger import WORK, Ledger
 from vqclip.sinks.metadata import read_recipe
 
 
@@ -306,6 +309,32 @@ def test_shards_are_all_jobs_and_none_twice(vqclip) -> None:
     assert len(lines) == len(set(lines)) == 7 and [len(plan.splitlines()) for plan in plans] == [3, 2, 2]
     for wrong in ("0/3", "4/3", "1", "x/y"):
         assert vqclip("batch", file, "--shard", wrong)[0] == 2
+
+
+def test_a_shard_leaves_what_the_others_keep(vqclip, tmp_path, monkeypatch) -> None:
+    def stopped(job: Any, ledger: Any, *args: Any, **kwargs: Any) -> Report:
+        (tmp_path / "out" / WORK / f"{job.id}.state").write_bytes(b"a state")
+        return Report(job)
+
+    monkeypatch.setattr("vqclip.runs.batch.paint_job", stopped)
+    file = write("p.txt", "a castle\n")
+    for shard in ("1/2", "2/2"):
+        vqclip("batch", file, "--seed", "1..4", "--shard", shard, "-o", str(tmp_path / "out"))
+    assert len(Ledger(tmp_path / "out").begun()) == 4
+
+
+def test_inputs_that_cannot_be_had_are_told_before_any_work(vqclip) -> None:
+    for words, code in (("--background nocolor", 2), ("--vqgan-config no.yaml", 4), ("--init-image p.txt", 5)):
+        file = write("p.txt", f"fog\nfog {words}\n")
+        assert vqclip("batch", file, "--dry-run")[0] == code, words
+    assert main(["batch", write("p.txt", "fog\n"), "--device", "foo", "--dry-run"]) == 2
+
+
+def test_a_sweep_too_large_is_refused_before_it_is_made(vqclip) -> None:
+    many = ",".join(str(n) for n in range(1, 40_000))
+    sweeps = ("--sweep", f"steps={many}", "--sweep", f"cutouts={many}", "--sweep", f"tv={many}")
+    code, _, err = vqclip("batch", write("p.txt", "fog\n"), *sweeps, "--dry-run")
+    assert code == 2 and "the sweeps alone ask for" in err
 
 
 def test_standard_input_is_a_file_of_prompts(vqclip, monkeypatch) -> None:

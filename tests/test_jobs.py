@@ -98,6 +98,8 @@ def test_a_job_is_done_if_and_only_if_its_whole_picture_says_so(tmp_path) -> Non
     assert ledger.done() == {} and ledger.find(path, JOB) is None
     save(path, job=JOB, stopped="diverged")
     assert ledger.done() == {}
+    save(path, job=JOB, stopped="at a plateau")
+    assert ledger.done() == {JOB: path}
     save(path, job=JOB)
     assert ledger.done() == {JOB: path} and ledger.find(path, JOB) == path
     path.write_bytes(path.read_bytes()[:-1])

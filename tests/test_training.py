@@ -213,7 +213,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> StarterRun:
     )
     folder = tmp_path_factory.mktemp("starter")
     run = StarterRun(folder, training)
-    for stage in (run.train_clip, run.train_vqgan, run.train_against_painted, run.train_prior):
+    for stage in (run.train_clip, run.train_vqgan, run.train_prior, run.train_against_painted):
         stage()
     return run
 

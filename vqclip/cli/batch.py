@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,16 +43,19 @@ def batch(ctx: typer.Context, file: str, **flags: Any) -> int:
     from vqclip.cli.rows import make_asks, read_said, short_options
 
     rows = read_rows(data, name=name, kind=kind, short=short_options())
-    sweeps = _sweeps(own["sweep"] or [])
+    most = own["max_jobs"] or MOST_JOBS
+    sweeps = _sweeps(own["sweep"] or [], most)
     command = ctx.parent.command.commands["generate"]  # type: ignore[union-attr]
     asks, problems = make_asks(
         rows.rows, command=command, file=Path(file).expanduser(), flags=read_said(flags), sweeps=sweeps
     )
-    from vqclip.runs.jobs import make_jobs
+    from vqclip.runs.jobs import look_at_inputs, make_jobs
 
     expand = own["expand"] or "no"
     lists = Wildcards((*map(Path, [own["wildcards"]] if own["wildcards"] else []), *wildcard_folders()))
-    made = make_jobs(asks, expand=expand, wildcards=lists, most=own["max_jobs"] or MOST_JOBS)
+    made = make_jobs(asks, expand=expand, wildcards=lists, most=most)
+    if not own["status"]:
+        look_at_inputs(made, asked.delivery.device)
     _refuse(name, [*rows.problems, *problems, *made.problems], made.missing)
     if not made.jobs:
         raise UsageError(f"{name} holds no prompts", hint="write one a line")
@@ -104,12 +108,15 @@ def _read(file: str) -> tuple[bytes, str, str]:
         raise UsageError(f"{file!r} is no name of a file") from error
 
 
-def _sweeps(texts: Sequence[str]) -> list[Sweep]:
+def _sweeps(texts: Sequence[str], most: int) -> list[Sweep]:
     sweeps = [parse_sweep(text) for text in texts]
     names = [sweep.name for sweep in sweeps]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"--sweep {twice} is said twice", hint=f"write --sweep {twice}=ONE,OTHER")
+    wanted = math.prod(len(sweep.values) for sweep in sweeps)
+    if wanted > most:
+        raise UsageError(f"the sweeps alone ask for {wanted} pictures, more than {most}", hint="raise --max-jobs")
     return sweeps
 
 

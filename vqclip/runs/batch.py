@@ -73,7 +73,7 @@ def paint_batch(
     Raises: OutputError if the folder cannot be written.
     """
     ledger.write_plan({"id": job.id, "line": job.line, "settings": plain_settings(job.settings)} for job in jobs)
-    finished = {job.id for job in jobs} - {job.id for job in left}
+    finished = set(ledger.done())  # not all jobs but those left: of several shards each has jobs of its own left
     try:
         for report in crew(left, stop, note):
             if report.path is not None:

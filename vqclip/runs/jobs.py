@@ -13,6 +13,7 @@ from vqclip.errors import ModelError, PictureError, UsageError, VqclipError
 from vqclip.presets import merge
 from vqclip.prompts import parse_image_prompt
 from vqclip.prompttable import Problem
+from vqclip.runs.inputs import check_inputs
 from vqclip.runs.plan import resolve
 from vqclip.runs.recipe import plain_name
 from vqclip.settings import Settings
@@ -102,6 +103,26 @@ def make_jobs(asks: Sequence[Ask], *, expand: Expand, wildcards: Wildcards, most
     made.jobs = sorted(found.values(), key=lambda job: order[job.group])
     made.notes = list(dict.fromkeys(made.notes))
     return made
+
+
+def look_at_inputs(made: Jobs, device: str) -> None:
+    """Looks, once for all jobs that name the same, whether pictures, background, models and device can be had.
+
+    What cannot joins the problems; a note says which models are not here yet. Loads no model.
+    """
+    names = ("init_image", "image_prompts", "background", "vqgan", "vqgan_config", "clip", "prior")
+    seen = set()
+    for job in made.jobs:
+        named = tuple(getattr(job.settings, name) for name in names)
+        if named in seen:
+            continue
+        seen.add(named)
+        try:
+            made.notes += [note for note in check_inputs(job.settings, device=device) if note not in made.notes]
+        except (ModelError, PictureError) as error:
+            made.missing.append((Problem(job.line, None, error.message), error))
+        except VqclipError as error:
+            made.problems.append(Problem(job.line, None, error.message))
 
 
 def make_job(settings: Settings, line: int, note: Callable[[str], None]) -> Job:

@@ -32,7 +32,7 @@ from vqclip.settings import Delivery, Settings
 from vqclip.sinks.codecs import choose_encoder
 from vqclip.sinks.film import FilmFile
 from vqclip.sinks.images import SavePicture, save_result
-from vqclip.sinks.ledger import job_of
+from vqclip.sinks.ledger import AT_PLATEAU, job_of
 from vqclip.sinks.making import MakingOf
 from vqclip.sinks.play import Sink, StopFlag, play, signals
 from vqclip.sinks.preview import Preview
@@ -201,7 +201,7 @@ class _Run:
         if not last.is_last or last.index >= steps:
             return None
         self.note(f"stopped at step {last.index} of {steps}: nothing improved any more")
-        return "at a plateau"
+        return AT_PLATEAU
 
     def _rescue(self, good: Step | None, reason: str) -> str:
         if good is None:

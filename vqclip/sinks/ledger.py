@@ -25,6 +25,8 @@ MAX_PLAN = 512 * 1024 * 1024
 
 _JOB = re.compile(r"-([0-9a-f]{16})(-\d+)?\.png")
 _END_OF_PNG = b"\0\0\0\0IEND\xaeB`\x82"
+AT_PLATEAU = "at a plateau"
+"""Why a finished picture has fewer steps than were asked for, where its recipe says so."""
 
 
 class Ledger:
@@ -139,7 +141,7 @@ def job_of(path: Path) -> str | None:
     except (OSError, PictureError):
         return None
     job = recipe.get("job")
-    return job if isinstance(job, str) and not recipe.get("stopped") else None
+    return job if isinstance(job, str) and recipe.get("stopped") in (None, AT_PLATEAU) else None
 
 
 def _names(folder: Path) -> list[str]:
