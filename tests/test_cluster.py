@@ -37,7 +37,7 @@ def test_what_ray_prints_does_not_come_between_the_paths(capsys) -> None:
     assert capsys.readouterr() == ("a.png\n", "a worker died\n")
 
 
-JOBS, EVERY = 200, 10
+JOBS, EVERY = 200, 9
 
 
 def painters() -> list[int]:
