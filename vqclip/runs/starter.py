@@ -70,7 +70,7 @@ class StarterTraining:
     vqgan: VQGANTraining = field(
         default_factory=lambda: VQGANTraining(steps=8100, squares=2.0, edges=0.25, perception=0.2, average=0.995)
     )
-    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=1900))
+    painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=1700))
     prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=8000, learning_rate=2e-3, average=0.997))
 
 

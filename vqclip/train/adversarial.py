@@ -42,7 +42,7 @@ class AdversarialTraining:
     and passed through the VQGAN, lest its texture mean "painted".
     """
 
-    steps: int = 1900
+    steps: int = 1700
     batch: int = 96
     painted: int = 8
     slots: int = 32
