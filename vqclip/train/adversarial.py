@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from vqclip.events import TrainStep
 from vqclip.models.vqgan import VQGAN
 from vqclip.ops.guide import Targets, View, guide
+from vqclip.ops.pixels import to_signed
 from vqclip.train.averages import update_average
 from vqclip.train.clip import ClipParts, contrastive, head_losses
 from vqclip.train.painted import Painted, PaintedBuffer
@@ -177,7 +178,7 @@ class _Turn:
             return torch.cat(cuts)
 
         def embed(pieces: Tensor) -> Tensor:
-            return F.normalize(model.encode_image(pieces * 2 - 1).float(), dim=-1)
+            return F.normalize(model.encode_image(to_signed(pieces)).float(), dim=-1)
 
         for some in slots.split(AT_ONCE):
             asked = buffer.current.take(some)
@@ -246,7 +247,7 @@ def _judge(
     head_weight: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     with torch.autocast("cpu", torch.bfloat16):
-        features = parts.clip.model.encode_image(views * 2 - 1)
+        features = parts.clip.model.encode_image(to_signed(views))
     features, real = features.float(), len(wanted)
     unit = F.normalize(features, dim=-1)
     scale = parts.clip.model.logit_scale.exp().clamp(max=60)
