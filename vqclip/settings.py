@@ -20,6 +20,8 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 FilmFormat = Literal["mp4", "webm", "mov", "gif", "webp", "frames"]
 
 MAX_SIDE = 8192
+SEEDS = 2**32
+"""How many seeds there are: 0 to this, less one."""
 
 
 class Checked(BaseModel):
@@ -67,7 +69,7 @@ class Settings(Checked):
     prompt: str = ""
     negative: str = ""
     image_prompts: tuple[str, ...] = ()
-    seed: int | None = Field(None, ge=0, le=2**32 - 1)
+    seed: int | None = Field(None, ge=0, le=SEEDS - 1)
 
     # with what
     vqgan: str = "starter"

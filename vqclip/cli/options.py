@@ -13,6 +13,7 @@ from vqclip.cli import say
 from vqclip.cli.network import is_offline
 from vqclip.errors import UsageError
 from vqclip.settings import (
+    SEEDS,
     CutoutMethod,
     Delivery,
     Dtype,
@@ -25,7 +26,6 @@ from vqclip.settings import (
     Until,
 )
 
-SEEDS = 2**32
 MODELS_OWN = "model's own"
 DRAWN = "drawn, and printed"
 

@@ -16,7 +16,7 @@ from vqclip.prompttable import Problem
 from vqclip.runs.inputs import check_inputs
 from vqclip.runs.plan import resolve
 from vqclip.runs.recipe import plain_name
-from vqclip.settings import Settings
+from vqclip.settings import SEEDS, Settings
 from vqclip.store.clips import clip_name
 from vqclip.store.folder import digest, in_folder, locate
 from vqclip.store.registry import WEIGHT_SUFFIXES
@@ -24,7 +24,6 @@ from vqclip.store.starter import STARTER
 from vqclip.wildcards import Template, Wildcards, count, draw, every, picker
 
 Expand = Literal["no", "all", "random"]
-SEEDS = 2**32
 
 
 @dataclass(frozen=True)

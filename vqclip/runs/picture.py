@@ -25,10 +25,10 @@ from vqclip.runs.device import REMEDIES, memory_errors, set_threads, usable_devi
 from vqclip.runs.estimate import fit
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
-from vqclip.runs.plan import SEEDS, resolve, target
+from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.resume import earlier_state, with_state
-from vqclip.settings import Delivery, Settings
+from vqclip.settings import SEEDS, Delivery, Settings
 from vqclip.sinks.codecs import choose_encoder
 from vqclip.sinks.film import FilmFile
 from vqclip.sinks.images import SavePicture, save_result

@@ -11,14 +11,13 @@ from vqclip.errors import UsageError
 from vqclip.films import Reel
 from vqclip.presets import merge
 from vqclip.prompts import parse_image_prompt, parse_prompts
-from vqclip.settings import MAX_SIDE, Delivery, Settings
+from vqclip.settings import MAX_SIDE, SEEDS, Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
 from vqclip.store.folder import own_defaults
 from vqclip.store.registry import Model, find
 from vqclip.store.starter import STARTER
 
 R = TypeVar("R", bound=Reel)
-SEEDS = 2**32
 MEGAPIXEL = 1024 * 1024
 
 
