@@ -16,6 +16,10 @@ def _shown(picture, move):
     return geo.warp(picture, camera(move, width=width, height=height), height=height, width=width)
 
 
+def _corners():
+    return torch.tensor([[1.0, -1, 1], [1, 1, 1], [-1, -1, 1], [-1, 1, 1]], dtype=torch.float64)
+
+
 def test_a_camera_that_does_not_move_changes_nothing():
     torch.testing.assert_close(camera(Move(), width=40, height=24), STILL)
 
@@ -50,10 +54,17 @@ def test_a_quarter_turn_is_clockwise_and_keeps_squares_square_in_a_wide_picture(
 
 
 def test_a_tilt_shows_less_of_the_side_that_comes_closer():
-    corners = torch.tensor([[1.0, -1, 1], [1, 1, 1], [-1, -1, 1], [-1, 1, 1]], dtype=torch.float64)
-    moved = corners @ camera(Move(tilt=(0.1, 0)), width=32, height=32)[0].T
+    moved = _corners() @ camera(Move(tilt=(0.1, 0)), width=32, height=32)[0].T
     y = (moved[:, 1] / moved[:, 2]).abs()
     assert y[:2].tolist() == pytest.approx([0.9, 0.9]) and y[2:].tolist() == pytest.approx([1.1, 1.1])
+
+
+@pytest.mark.parametrize("tilt", [(0.5, 0.5), (-0.5, 0.5), (0.3, -0.5), (0.4, 0.4)])
+def test_no_tilt_that_is_allowed_brings_the_horizon_into_the_frame(tilt):
+    depth = _corners() @ camera(Move(tilt=tilt), width=32, height=32)[0, 2]
+    assert depth.min() > 0.05 * depth.max()
+    points = geo.grid(camera(Move(tilt=tilt), width=32, height=32), 32, 32)
+    assert points.isfinite().all()
 
 
 def test_a_thousand_small_moves_are_one_large_one():

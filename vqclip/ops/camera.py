@@ -10,6 +10,8 @@ from torch import Tensor
 
 from vqclip.ops import geometry as geo
 
+_CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
+
 
 @dataclass(frozen=True)
 class Move:
@@ -60,10 +62,17 @@ def whole_cells(matrix: Tensor, *, rows: int, columns: int) -> tuple[Tensor, Ten
 
 
 def _tilted(x: float, y: float) -> Tensor:
-    """The perspective of a frame whose right side (x) and lower side (y) are closer: they show less of the picture."""
-    signs = ((-1, -1), (1, -1), (1, 1), (-1, 1))
-    corners = [[sx * (1 - y * sy), sy * (1 - x * sx)] for sx, sy in signs]
-    return geo.perspective(torch.tensor([corners], dtype=torch.float64))
+    """The perspective of a frame whose right side (x) and lower side (y) are closer: they show less of the picture.
+
+    One tilt after the other, so that no two that are allowed bring the horizon into the frame.
+    """
+    right = [[sx, sy * (1 - x * sx)] for sx, sy in _CORNERS]
+    lower = [[sx * (1 - y * sy), sy] for sx, sy in _CORNERS]
+    return geo.perspective(_rows(right)) @ geo.perspective(_rows(lower))
+
+
+def _rows(corners: list[list[float]]) -> Tensor:
+    return torch.tensor([corners], dtype=torch.float64)
 
 
 def _row(value: float) -> Tensor:
