@@ -1,8 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from tiny import TinyDecoder, shaken, tiny_look
 
 from vqclip.engine.canvas import begin
@@ -10,7 +12,13 @@ from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot, film, given_back, sharpened
 from vqclip.engine.streams import stream
 from vqclip.errors import DivergedError
+from vqclip.films import FilmSettings
 from vqclip.ops.camera import Move, camera
+from vqclip.ops.pixels import to_tensor
+from vqclip.runs.shots import make_carry
+from vqclip.starter.scenes import render
+from vqclip.starter.world import random_scene
+from vqclip.store.vqgans import load_vqgan
 
 DECODER = TinyDecoder()
 SIDE = 16
@@ -66,6 +74,25 @@ def test_zooming_in_and_out_again_without_painting_loses_little():
     assert -10 * float((first - last).square().mean().log10()) > 24
     middle = frames[24].image[..., edge:-edge, edge:-edge]
     assert -10 * float((first - middle).square().mean().log10()) < 22
+
+
+def test_the_built_in_model_gives_a_picture_back_after_a_flight_there_and_back():
+    vqgan, rng = load_vqgan("starter"), np.random.default_rng(7)
+    scene = to_tensor(Image.fromarray(render(random_scene(rng), 64, rng)))
+    state = begin(vqgan.tokenize(scene)[0], [7])
+    there, back = (camera(Move(zoom=zoom), width=64, height=64) for zoom in (1.02, 1 / 1.02))
+    still = Course(steps=0, learning_rate=0.1)
+
+    def shots(n):
+        return Shot(there if n <= 24 else back, [tiny_look()], still, shaken(2))
+
+    images = [
+        frame.image for frame in film(vqgan, vqgan, state, shots=shots, frames=49, carry=make_carry(FilmSettings()))
+    ]
+    edge = math.ceil(32 * (1 - 1.02**-24)) + 2
+    first, last, middle = (images[n][..., edge:-edge, edge:-edge] for n in (0, -1, 24))
+    assert -10 * float((first - last).square().mean().log10()) >= 30
+    assert -10 * float((first - middle).square().mean().log10()) < 25
 
 
 def test_a_straight_pan_moves_by_whole_cells_and_never_encodes():
