@@ -136,6 +136,42 @@ def test_what_is_no_film_cannot_be_resumed(vqclip, tmp_path):
         assert (code, out) == (2, "") and words in err
 
 
+def test_a_film_killed_while_it_is_encoded_is_made_of_its_frames(vqclip, tiny_models, tmp_path):
+    program = f"""
+import os, signal
+from vqclip.sinks.film import FilmFile
+add = FilmFile.add
+FilmFile.add = lambda self, picture: os.kill(os.getpid(), signal.SIGKILL) if self.count == 2 else add(self, picture)
+{PROGRAM}"""
+    args = ["zoom", "a castle", "--frames", "4", *tiny_models.flags(), *SMALL, "-o", str(tmp_path / "a.mp4")]
+    ran = start_python(program, *args)
+    ran.communicate(timeout=120)
+    assert ran.returncode == -signal.SIGKILL and not (tmp_path / "a.mp4").exists()
+    code, out, err = vqclip("resume", str(tmp_path / "a.frames"), paint=False)
+    assert (code, out) == (0, f"{tmp_path / 'a.mp4'}\n"), err
+    assert length(tmp_path / "a.mp4") == 4
+
+
+def test_a_film_that_runs_out_of_memory_goes_on_the_same(vqclip, monkeypatch):
+    from vqclip.engine import film as loop
+
+    vqclip("zoom", "a castle", "--frames", "4", "-o", "whole.mp4")
+    paint, calls = loop.paint, iter(range(99))
+
+    def full(*args, **more):
+        if next(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return paint(*args, **more)
+
+    monkeypatch.setattr(loop, "paint", full)
+    code, out, err = vqclip("zoom", "a castle", "--frames", "4", "-o", "part.mp4")
+    assert (code, out) == (7, "") and "--size" in err and "part.frames" in err
+    assert len(hashes("part.frames")) == 2
+    monkeypatch.setattr(loop, "paint", paint)
+    assert vqclip("resume", "part.frames", paint=False)[0] == 0
+    assert hashes("part.frames") == hashes("whole.frames")
+
+
 def test_a_full_disk_is_exit_6_and_keeps_the_frames(tiny_models, tmp_path):
     program = (
         f"import resource; from PIL import Image; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000)); {PROGRAM}"

@@ -141,7 +141,7 @@ class _Job:
         threads = set_threads(self.delivery.threads)
         torch.use_deterministic_algorithms(self.delivery.deterministic, warn_only=True)
         device = choose_device(self.delivery.device)
-        with signals() as stop, memory_errors():
+        with signals() as stop, memory_errors("film"):
             parts = self._parts(device)
             self._same_models(models, parts)
             job = replace(self, settings=parts.settings)
@@ -158,7 +158,8 @@ class _Job:
             if not models:
                 job.write(parts, threads)
             try:
-                done = job.paint(parts, recipe, device, stop)
+                with memory_errors("film"):
+                    done = job.paint(parts, recipe, device, stop)
                 path = None if stop or self.delivery.film_format == "frames" else job.make(recipe)
             except VqclipError as error:
                 error.hint = f"{error.hint + '; ' if error.hint else ''}what is done is kept in {self.folder}"
