@@ -1,7 +1,9 @@
+import math
+
 import pytest
 
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings, film_values, frame_count, loop_frames, speed, speeds
+from vqclip.films import FilmSettings, film_values, frame_count, loop_frames, speed, speeds, turns
 
 
 @pytest.mark.parametrize(
@@ -33,9 +35,18 @@ def test_pairs_have_two_speeds_or_one():
 
 def test_the_length_is_said_once():
     assert [frame_count(None, None, 24), frame_count(None, 2.5, 10), frame_count(7, None, 24)] == [240, 25, 7]
-    for frames, seconds in [(1, 1.0), (0, None), (None, 0.0), (-3, None), (None, 1e9)]:
+    wrong = [(1, 1.0), (0, None), (None, 0.0), (-3, None), (None, 1e9), (None, math.nan), (None, math.inf)]
+    for frames, seconds in wrong:
         with pytest.raises(UsageError):
             frame_count(frames, seconds, 24)
+
+
+def test_a_story_is_told_in_turns():
+    assert turns("a castle ^a | b ^ c") == ["a castle", "a | b", "c"]
+    with pytest.raises(UsageError, match="empty prompt"):
+        turns("a ^ ^ b")
+    with pytest.raises(UsageError, match="at least one frame"):
+        film_values({"story": ("fog",), "change_every": 0})
 
 
 def test_film_settings_are_checked():

@@ -75,6 +75,16 @@ def test_a_story_changes_its_prompt_on_the_way(vqclip):
     assert not torch.equal(*latents)
 
 
+def test_a_story_may_be_joined_as_in_films(vqclip):
+    plans = []
+    for words in (["a castle", "--story", "fog", "--story", "a tree"], ["a castle ^ fog ^ a tree"]):
+        code, out, err = vqclip("zoom", *words, "--frames", "9", "--dry-run", "--json")
+        assert code == 0, err
+        plans.append(json.loads(out)["plan"])
+    assert plans[0] == plans[1]
+    assert (plans[1]["prompt"], plans[1]["story"], plans[1]["change_every"]) == ("a castle", ["fog", "a tree"], 3)
+
+
 def test_frames_alone_are_a_format_too(vqclip):
     code, out, _ = vqclip("zoom", "a castle", "--frames", "2", "--format", "frames")
     assert (code, out) == (0, "outputs/a-castle-5.frames\n") and len(hashes(out.strip())) == 2
@@ -87,6 +97,11 @@ def test_a_zoom_that_makes_no_sense_is_refused_before_anything_is_made(vqclip, t
         ["--zoom", "0"],
         ["--zoom", "1.1", "--zoom-per-second", "2"],
         ["--tilt", "3"],
+        ["--seconds", "nan"],
+        ["--seconds", "inf"],
+        ["--story", "fog", "--change-every", "0"],
+        ["--story", "fog ^"],
+        ["--change-every", "4"],
         ["--fps", "0"],
         ["-o", "film.avi"],
     ):

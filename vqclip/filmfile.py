@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vqclip.errors import UsageError
-from vqclip.films import frame_count
+from vqclip.films import frame_count, turns
 from vqclip.keyframes import ease
 from vqclip.presets import inside, is_model_name, load_preset, merge, read_text
 from vqclip.prompts import parse_prompts
@@ -66,9 +66,7 @@ def tell_story(
     Without frames or seconds each prompt has its turn once; without `every` they share the film's time.
     Raises: UsageError.
     """
-    parts = [part.strip() for part in text.split("^")]
-    if not all(parts):
-        raise UsageError(f"the story {text!r} has an empty prompt", hint='write it as "a castle ^ a forest ^ the sea"')
+    parts = turns(text)
     if every is not None and every < 1:
         raise UsageError(f"--change-every {every}: give at least one frame")
     said = frames is not None or seconds is not None

@@ -78,6 +78,8 @@ class FilmSettings(Reel):
         """Checks what no single field can. Raises: UsageError."""
         if max(map(abs, (*self.shear, *self.tilt))) > 0.5:
             raise UsageError("shear and tilt lie between -0.5 and 0.5", hint="they are for one frame: try 0.01")
+        if self.story and not self.change_every:
+            raise UsageError("the prompts of a story take turns of at least one frame", hint="try --change-every 48")
         if self.loop and self.loop * 2 > self.frames:
             raise UsageError(
                 f"a film of {self.frames} frames is too short to loop over {self.loop}",
@@ -95,12 +97,20 @@ def frame_count(frames: int | None, seconds: float | None, fps: float) -> int:
     """How many frames a film has by what was said: their number, or its length. Raises: UsageError."""
     if frames is not None and seconds is not None:
         raise UsageError("both --frames and --seconds say how long the film is", hint="leave one of them out")
-    count = frames if frames is not None else round((10.0 if seconds is None else seconds) * fps)
-    if count < 1:
+    length = frames if frames is not None else (10.0 if seconds is None else seconds) * fps
+    if not length > 0.5:  # nor is what is no number a length
         raise UsageError("a film needs at least one frame", hint="try --seconds 3")
-    if count > MOST_FRAMES:
+    if length > MOST_FRAMES:
         raise UsageError(f"a film has at most {MOST_FRAMES} frames")
-    return count
+    return round(length)
+
+
+def turns(text: str) -> list[str]:
+    """The prompts of a story, which `^` joins. Raises: UsageError if one is empty."""
+    parts = [part.strip() for part in text.split("^")]
+    if not all(parts):
+        raise UsageError(f"the story {text!r} has an empty prompt", hint='write it as "a castle ^ a forest ^ the sea"')
+    return parts
 
 
 def speed(text: str, fps: float, *, flag: str, factor: bool = False) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -13,7 +13,7 @@ from vqclip.cli import say
 from vqclip.cli.generate import add_with_flags, note_inputs, read_settings
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds
+from vqclip.films import FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds, turns
 from vqclip.settings import Delivery, FilmFormat, Settings
 
 FILM, CAMERA = "The film", "The camera"
@@ -73,7 +73,8 @@ def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     said = {key: value for key, value in flags.items() if value is not None and value != []}
     asked = read_flags(with_format(flags))
     settings = read_settings(ctx, prompt, asked)
-    film = read_film(said, asked.delivery.fps)
+    settings, story = in_turn(settings, said.get("story", []))
+    film = read_film({**said, "story": story} if story else said, asked.delivery.fps)
     settings.check()
     from vqclip.runs.plan import film_target, resolve, resolve_film
 
@@ -86,6 +87,18 @@ def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
         plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
         return show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
     return film_it(resolved, film, asked.delivery)
+
+
+def in_turn(settings: Settings, story: Sequence[str]) -> tuple[Settings, list[str]]:
+    """The settings with a story's first prompt, and all its further ones: `^` joins prompts here as in films.
+
+    Raises: UsageError for an empty prompt.
+    """
+    after = [part for one in story for part in turns(one)]
+    if "^" not in settings.prompt:
+        return settings, after
+    first, *more = turns(settings.prompt)
+    return settings.changed(prompt=first), [*more, *after]
 
 
 def with_format(flags: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -116,6 +129,8 @@ def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
         values["frame_learning_rate"] = said["frame_lr"]
     if said.get("loop"):
         values["loop"] = loop_frames(values["frames"], fps)
+    if "change_every" in said and "story" not in said:
+        raise UsageError("--change-every is for a story", hint='vqclip zoom "a castle ^ a forest" --change-every 48')
     if "story" in said:
         values["story"] = tuple(said["story"])
         values.setdefault("change_every", max(1, values["frames"] // (len(values["story"]) + 1)))
