@@ -117,6 +117,10 @@ def test_old_delivery_flags_run(door: Door):
     [
         ('-p "a ^ b"', "-zvid"),
         ("-p x -zvid -zsc much", "no number"),
+        ("-p x -zvid -zse nan", "no number"),
+        ("-p x -zvid -zs inf", "no number"),
+        ("-p x -zvid -i abc", "no number"),
+        ("-p x -vsd frames -i abc", "no number"),
         ('-p "a ^ b" -vsd frames', "no story"),
         ("-p x -nps 1 2 -npw 0.5 0.5", "noise prompts"),
         ("-p x -opt DiffGrad", "--optimizer adam"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from vqclip.errors import UsageError
@@ -103,13 +104,22 @@ def _as_film(arg: str) -> str:
 
 def _steps(args: list[str]) -> int:
     found = [arg.removeprefix("--steps=") for arg in args if arg.startswith("--steps=")]
-    return int(found[-1]) if found and found[-1].isdigit() else _ITERATIONS
+    if not found:
+        return _ITERATIONS
+    if not found[-1].isdecimal():
+        raise _no_number(found[-1])
+    return int(found[-1])
 
 
 def _number(film: Mapping[str, str], name: str) -> float:
     try:
-        return float(film.get(name, _DEFAULTS[name]))
+        value = float(film.get(name, _DEFAULTS[name]))
     except ValueError:
-        raise UsageError(
-            f"{film[name]!r} is no number (an old flag of a film)", hint="see docs/guides/films.md"
-        ) from None
+        raise _no_number(film[name]) from None
+    if not math.isfinite(value):
+        raise _no_number(film[name])
+    return value
+
+
+def _no_number(text: str) -> UsageError:
+    return UsageError(f"{text!r} is no number (an old flag of a film)", hint="see docs/guides/films.md")
