@@ -113,6 +113,7 @@ def test_odd_and_turned_clips_get_their_aspect_at_the_models_own_area(vqclip, tm
         (("empty", "fog"), 5, "no pictures"),
         (("zero.mp4", "fog"), 5, "cannot be read"),
         (("one.png", "fog"), 2, "--init-image"),
+        (("", "fog"), 2, "no clip is named"),
         (("frames",), 2, "the prompt is empty"),
         (("frames", "fog", "--frames", "0"), 2, "at least one frame"),
         (("frames", "fog", "--frames", "2", "--seconds", "1"), 2, "leave one of them out"),

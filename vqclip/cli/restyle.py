@@ -63,6 +63,8 @@ def add(app: typer.Typer) -> None:
 
 def restyle(ctx: typer.Context, source: str, prompt: str | None, **flags: Any) -> int:
     """Paint a clip over, frame by frame, so that it flows. Frames are kept, and a stopped film goes on."""
+    if not source:  # an empty variable of a script must not mean the folder one is in
+        raise UsageError("no clip is named", hint='write it first: vqclip restyle clip.mp4 "a forest in oil"')
     said = {key: value for key, value in flags.items() if value is not None and value != []}
     asked = read_flags(with_format(flags))
     settings = over_footage(read_settings(ctx, prompt, asked))
