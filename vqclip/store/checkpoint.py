@@ -40,6 +40,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or _overclaims(tensor):
             raise ModelError(f"{path.name} is refused: {name[:80]!r} claims more numbers than the file has")
+    if _held(tensors) > path.stat().st_size:
+        raise ModelError(f"{path.name} is refused: its weights claim more numbers than the file has")
     return tensors
 
 
@@ -143,6 +145,12 @@ def _has_weights(document: Any, key: str, depth: int = 0) -> bool:
     return any(isinstance(value, Tensor) for value in inner.values()) or any(
         _has_weights(inner, name, depth + 1) for name in _LAYERS
     )
+
+
+def _held(tensors: Mapping[str, Tensor]) -> int:
+    """The bytes of all storages, each counted once."""
+    storages = (tensor.untyped_storage() for tensor in tensors.values())
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def _overclaims(tensor: Tensor) -> bool:

@@ -1,7 +1,7 @@
 """Pickled weight files, read without ever running a line of theirs.
 
-torch.load's weights-only reader does the reading; harmless classes that real training files mention are replaced by an
-inert stand-in, and any other name makes the file refused. The zip container is checked before anything is unpacked.
+torch.load's weights-only reader does the reading, after a rehearsal; harmless classes that real training files mention
+are replaced by an inert stand-in, and any other name makes the file refused. The zip container is checked first.
 """
 
 from __future__ import annotations
@@ -9,38 +9,24 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from vqclip.errors import ModelError
+from vqclip.store.rehearsal import Unsafe, rehearse
 from vqclip.store.torchscript import is_program
 from vqclip.words import clean
 
 MOST_MEMBERS = 10_000
-MOST_PICKLE_BYTES = 64 * 2**20
-MOST_STAND_INS = 200
+MOST_PICKLE_BYTES = 16 * 2**20
+LEGACY_PICKLES = 5
 
 _MEMBER = re.compile(
     r"[^/]+/(data/\d+|data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)"
 )
-_HARMLESS_PREFIXES = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "typing.")
-_HARMLESS = frozenset(
-    {
-        "argparse.Namespace",
-        "collections.defaultdict",
-        "pathlib.Path",
-        "pathlib.PosixPath",
-        "pathlib.WindowsPath",
-        "numpy.dtype",
-        "numpy.ndarray",
-        *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
-        *(f"builtins.{name}" for name in ("bool", "bytes", "dict", "float", "int", "list", "object", "str", "tuple")),
-    }
-)
-_WANTED = re.compile(r"nsupported (?:global: )?GLOBAL (.+?) (?:was not an allowed|whose module)", re.DOTALL)
 _SAFE_HINT = "take a .safetensors file, or one from a source that publishes its checksum"
 
 
@@ -65,35 +51,31 @@ def read_pickled(path: Path, *, zipped: bool) -> Any:
     """
     if zipped:
         _check_zip(path)
-    allowed: list[tuple[type, str]] = []
-    while True:
-        try:
-            with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-        except UnpicklingError as error:
-            name = _wanted(str(error))
-            if name is None or len(allowed) >= MOST_STAND_INS or any(name == known for _, known in allowed):
-                raise _damaged(path) from error
-            if not _harmless(name):
-                raise _refused(path, name) from error
-            allowed.append((_StandIn, name))
-        except OSError as error:
-            raise ModelError(f"{path.name} cannot be read: {error.strerror or error}") from error
-        except Exception as error:  # a damaged pickle can raise anything at all, and none of it is our bug
-            raise _damaged(path) from error
+    try:
+        stand_ins = [(_StandIn, name) for name in sorted(_foreign(path, zipped))]
+        with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except Unsafe as reason:
+        raise _refused(path, str(reason)) from reason
+    except OSError as error:
+        raise ModelError(f"{path.name} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged pickle can raise anything at all, and none of it is our bug
+        raise _damaged(path) from error
 
 
-def _wanted(message: str) -> str | None:
-    found = _WANTED.search(message)
-    if not found:
-        return None
-    name = found.group(1)
-    return name if "." in name else f"builtins.{name}"
-
-
-def _harmless(name: str) -> bool:
-    return name in _HARMLESS or name.startswith(_HARMLESS_PREFIXES)
+def _foreign(path: Path, zipped: bool) -> set[str]:
+    """The foreign names in a file: in the index of a zip, or in the pickles that the older container begins with."""
+    if zipped:
+        return rehearse(BytesIO(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")))
+    with path.open("rb") as file:
+        start = BytesIO(file.read(MOST_PICKLE_BYTES))
+    try:
+        return set[str]().union(*(rehearse(start) for _ in range(LEGACY_PICKLES)))
+    except ValueError:
+        if path.stat().st_size > MOST_PICKLE_BYTES == start.tell():
+            raise Unsafe(f"more than {MOST_PICKLE_BYTES:,} bytes of index") from None
+        raise
 
 
 def _refused(path: Path, name: str) -> ModelError:
