@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from vqclip.store.families import recognize
-from vqclip.store.vqgans import build_vqgan, load_vqgan
+import vqclip
+from vqclip.store.vqgans import load_vqgan
 
 GOLDENS = Path(__file__).parent / "goldens"
 FORWARD, GRADIENT = 1e-4, 1e-3
@@ -135,11 +135,20 @@ def full(name: str):
     return weights, load_file(GOLDENS / "full" / f"{name}.safetensors"), document, config
 
 
+def through_the_door(folder: Path, weights: dict[str, torch.Tensor], config: dict | None):
+    """The model of these weights, as a user loads it: from a file, and a config if the family has one."""
+    save_file(weights, folder / "weights.safetensors")
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    model = vqclip.load_vqgan(folder / "weights.safetensors", folder / "config.json" if config is not None else None)
+    (folder / "weights.safetensors").unlink()
+    return model
+
+
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.long) if n in LONG else n for n in FULL])
-def test_a_real_configuration_at_full_size_agrees_with_the_reference(name):
+def test_a_real_configuration_at_full_size_agrees_with_the_reference(name, tmp_path):
     weights, expected, document, config = full(name)
-    family, tensors = recognize(weights, name)
-    model = build_vqgan(*family.read(tensors, config, name), name).fuse()
+    model = through_the_door(tmp_path, weights, config)
     ranged = Ranged(model, document["image_range"][0])
     image = ranged.inward(expected["x"])
     assert model.stride == document["f"]

@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from vqclip.ops.gradients import clamp_with_gradient, spherical_distance
+from vqclip.ops.gradients import clamp_with_gradient, spherical_distance, straight_through
 
 GOLDENS = Path(__file__).parent / "goldens" / "loss"
 
@@ -15,6 +15,15 @@ def test_clamp_with_gradient_agrees_with_the_notebook():
     assert torch.equal(out, golden["out"])
     (gradient,) = torch.autograd.grad(out, x, golden["grad_out"])
     assert torch.equal(gradient, golden["grad_x"])
+
+
+def test_replacing_a_gradient_agrees_with_the_notebook():
+    golden = load_file(GOLDENS / "replace_grad.safetensors")
+    source = golden["backward"].requires_grad_()
+    out = straight_through(golden["forward"], source)
+    assert torch.equal(out, golden["out"])
+    (gradient,) = torch.autograd.grad(out, source, golden["grad_out"])
+    torch.testing.assert_close(gradient, golden["grad_backward"])
 
 
 def test_a_pixel_outside_the_range_can_come_back():

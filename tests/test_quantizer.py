@@ -1,9 +1,16 @@
 """The codebook: nearest rows, exact values, straight gradients, whatever kind it is and whatever it computes in."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from vqclip.engine.canvas import Canvas, begin
+from vqclip.engine.course import Course
 from vqclip.models.quantizer import Quantizer, codebook
+
+LOSS = Path(__file__).parent / "goldens" / "loss"
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -28,6 +35,31 @@ def test_every_cell_takes_the_row_that_is_nearest_by_brute_force(kind):
     expected = (cells.unsqueeze(-2) - rows).norm(dim=-1).argmin(-1)
     assert torch.equal(codes, expected)
     assert torch.allclose(quantized.permute(0, 2, 3, 1).double(), rows[expected], atol=1e-6)
+
+
+def of_rows(rows: torch.Tensor) -> Quantizer:
+    quantizer = codebook("l2", *rows.shape)
+    quantizer.weight.data = rows
+    return quantizer
+
+
+def test_codes_values_and_gradient_agree_with_the_notebooks_vector_quantize():
+    golden = load_file(LOSS / "vector_quantize.safetensors")
+    latent = golden["x"].requires_grad_()
+    quantized, codes = of_rows(golden["codebook"])(latent.permute(0, 3, 1, 2))
+    out = quantized.permute(0, 2, 3, 1)
+    assert torch.equal(codes, golden["indices"])
+    torch.testing.assert_close(out, golden["out"], rtol=0, atol=1e-6)
+    (gradient,) = torch.autograd.grad(out, latent, golden["grad_out"])
+    assert torch.equal(gradient, golden["grad_x"])
+
+
+def test_a_latent_is_held_to_the_codebooks_range_after_every_step_as_the_notebook_does():
+    golden = load_file(LOSS / "latent_clamp.safetensors")
+    canvas = Canvas(begin(golden["z"], [0]), Course(steps=1, learning_rate=0.1), of_rows(golden["codebook"]).reach())
+    assert not torch.equal(golden["z"], golden["out"])
+    canvas.move(torch.zeros_like(golden["z"]), torch.tensor([True]), rate=0.1)
+    assert torch.equal(canvas.latent, golden["out"])
 
 
 @pytest.mark.parametrize("kind", ["l2", "gumbel", "unit"])

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.configs import AnyVQGANConfig, CodebookKind
+from vqclip.ops.gradients import straight_through
 
 MOST_DISTANCES = 2**24
 MIXERS = 4
@@ -79,8 +80,7 @@ class Quantizer(nn.Module):
         codebook through its normalization).
         """
         codes = self.nearest(latent)
-        latent = self._scaled(latent.float())
-        return self.lookup(codes) + (latent - latent.detach()), codes
+        return straight_through(self.lookup(codes), self._scaled(latent.float())), codes
 
     def _scaled(self, vectors: Tensor, dim: int = 1) -> Tensor:
         """Vectors as this kind compares them."""
@@ -178,8 +178,7 @@ class SignQuantizer(nn.Module):
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Latent [B, C, h, w] -> (signs [B, C, h, w], codes [B, h, w]); the gradient goes straight through."""
         signs, codes = self.read(latent)
-        latent = latent.float()
-        return signs + (latent - latent.detach()), codes
+        return straight_through(signs, latent.float()), codes
 
     def _signs(self, codes: Tensor) -> Tensor:
         bits = codes[..., None].div(self.powers, rounding_mode="floor") % 2
@@ -219,8 +218,7 @@ class ResidualQuantizer(Quantizer):
     def forward(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Latent [B, C, h, w] -> (sum of rows [B, C, h, w], codes [B, L]); the gradient goes straight through."""
         total, codes = self.read(latent)
-        latent = latent.float()
-        return total + (latent - latent.detach()), codes
+        return straight_through(total, latent.float()), codes
 
     def _grids(self, height: int, width: int) -> list[tuple[int, int]]:
         shares = (scale / self.scales[-1] for scale in self.scales)

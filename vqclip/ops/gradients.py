@@ -18,6 +18,15 @@ def clamp_with_gradient(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tenso
     return _ClampWithGradient.apply(x, low, high)
 
 
+def straight_through(value: Tensor, source: Tensor) -> Tensor:
+    """Has exactly the first's values, and sends all of its gradient to the second, as if that had been them.
+
+    Shapes: value [...], source the same or broadcast to it -> [...].
+    Source: `replace_grad` in the VQGAN+CLIP notebook (Crowson, 2021); the estimator is Bengio et al., 2013.
+    """
+    return value + (source - source.detach())
+
+
 def spherical_distance(a: Tensor, b: Tensor) -> Tensor:
     """Half the squared angle between unit vectors: 0 for equal ones, pi^2 / 2 for opposite ones.
 
