@@ -39,6 +39,13 @@ def test_the_work_of_the_standard_decoder_is_what_was_counted(side, gflop):
     assert 2 * cost.gflop == pytest.approx(gflop, rel=0.03)
 
 
+def test_a_clip_that_sees_a_share_of_the_cutouts_costs_that_share():
+    whole, half = (work_of(big(cutouts=32, clip=[f"ViT-B-32/openai:1:{share}"])) for share in (1, 0.5))
+    assert half.look == whole.look / 2 and half.decode == whole.decode and half.model_bytes == whole.model_bytes
+    both = work_of(big(cutouts=32, clip=["ViT-B-32/openai:1:0.75", "ViT-B-32/openai:1:0.25"]))
+    assert both.look == pytest.approx(whole.look)
+
+
 def test_the_work_of_the_standard_clip_is_what_was_counted():
     assert 32 * 2 * clip_cost(clip_outline("ViT-B/32"), itemsize=2).gflop == pytest.approx(567, rel=0.03)
 

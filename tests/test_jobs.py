@@ -34,6 +34,7 @@ def test_the_id_depends_on_all_that_changes_pixels(tiny_models, tmp_path) -> Non
         {"negative": "fog"},
         {"learning_rate": 0.3},
         {"clip": (f"{tiny_models.clip}:2",)},
+        {"clip": (f"{tiny_models.clip}:2:0.5",)},
         {"clip": (str(tiny_models.clip),) * 2},
         {"clip": ("starter",)},
         {"init_image": str(tmp_path / "a.png")},
@@ -48,7 +49,14 @@ def test_the_id_depends_on_all_that_changes_pixels(tiny_models, tmp_path) -> Non
 
 def test_the_id_does_not_depend_on_where_files_lie_or_what_is_the_default(tiny_models, tmp_path) -> None:
     copy = shutil.copy(tiny_models.vqgan, tmp_path / "other-name.safetensors")
-    same = [{}, {"vqgan": str(copy)}, {"optimizer": "adam"}, {"learning_rate": 0.1}, {"grid_roll": True}]
+    same = [
+        {},
+        {"vqgan": str(copy)},
+        {"optimizer": "adam"},
+        {"learning_rate": 0.1},
+        {"grid_roll": True},
+        {"clip": (f"{tiny_models.clip}:1:1",)},
+    ]
     assert len({id_of(tiny_models, **change) for change in same}) == 1
 
 

@@ -162,6 +162,38 @@ def test_the_last_event_does_no_backward():
     assert Counting.calls == [True, True, False]
 
 
+class Attentive(torch.nn.Module):
+    """The tiny perceptor, which counts how many pieces it was shown at once."""
+
+    image_size = 8
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def embed_image(self, image):
+        self.seen.append(len(image))
+        return LOOK.perceptor.embed_image(image)
+
+
+def test_each_perceptor_sees_its_share_of_the_cutouts_and_one_at_least():
+    shares = {1.0: 4, 0.5: 2, 0.25: 1, 0.01: 1}
+    looks = [Look(str(share), Attentive(), LOOK.targets, share=share) for share in shares]
+    list(_paint(replace(COURSE, steps=1), _begin(3, 4), looks=looks))
+    assert {look.share: set(look.perceptor.seen) for look in looks} == {
+        share: {count * 2} for share, count in shares.items()
+    }
+
+
+def test_the_share_that_one_perceptor_sees_moves_no_cutout_of_another():
+    def losses(share):
+        twin = replace(tiny_look("a castle", "fog", name="twin"), share=share)
+        return next(_paint(replace(COURSE, steps=1), looks=[LOOK, twin])).losses
+
+    whole, half = losses(1.0), losses(0.5)
+    assert torch.equal(whole["tiny"], half["tiny"]) and not torch.equal(whole["twin"], half["twin"])
+
+
 def test_a_step_that_is_no_number_changes_nothing_and_is_counted():
     events = list(_paint(extras=[("bad", 1.0, Poison(7))]))
     assert [int(event.skipped) for event in events] == [0] * 8 + [1] * 5

@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vqclip.errors import UsageError
-from vqclip.prompts import Prompt, parse_image_prompt, parse_prompts, render, repair
+from vqclip.prompts import ClipChoice, Prompt, parse_clip, parse_image_prompt, parse_prompts, render, repair
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,19 @@ def test_image_prompts_keep_their_paths_to_the_byte(text: str, prompt: Prompt):
 def test_an_image_prompt_without_a_path_is_refused(text: str):
     with pytest.raises(UsageError, match="names no file"):
         parse_image_prompt(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("RN50x4/openai", ClipChoice("RN50x4/openai")),
+        ("RN50x4/openai:0.5", ClipChoice("RN50x4/openai", 0.5)),
+        ("RN50x4/openai:0.5:.25", ClipChoice("RN50x4/openai", 0.5, 0.25)),
+        ("C:\\clips\\own.safetensors:2:1", ClipChoice("C:\\clips\\own.safetensors", 2)),
+    ],
+)
+def test_a_clip_has_a_weight_and_a_share_of_the_cutouts(text: str, choice: ClipChoice):
+    assert parse_clip(text) == choice
 
 
 def test_undecoded_bytes_of_the_command_line_are_repaired():

@@ -26,6 +26,15 @@ class Prompt:
     stop: float = NO_STOP
 
 
+@dataclass(frozen=True)
+class ClipChoice:
+    """One CLIP that looks: how much it counts, and which share of the cutouts it sees, in (0, 1]."""
+
+    name: str
+    weight: float = 1.0
+    share: float = 1.0
+
+
 def parse_prompts(text: str, negative: str = "") -> tuple[Prompt, ...]:
     r"""Reads prompts separated by `|`, each `text[:weight[:stop]]`; those of `negative` get a negative weight.
 
@@ -50,6 +59,26 @@ def parse_image_prompt(text: str) -> Prompt:
             f"image prompt {text!r} names no file", hint="write it as PATH, PATH:WEIGHT or PATH:WEIGHT:STOP"
         )
     return Prompt(path, *numbers)
+
+
+def parse_clip(text: str) -> ClipChoice:
+    """Reads one `NAME[:weight[:share]]`; the name may be a path, as in `parse_image_prompt`.
+
+    Raises: UsageError if no name is left, or the share is none.
+    """
+    name, numbers = _numbers_from_the_right(text.split(":"))
+    if not name.strip():
+        raise UsageError(f"{text!r} names no CLIP", hint="write it as NAME, NAME:WEIGHT or NAME:WEIGHT:SHARE")
+    choice = ClipChoice(name, *numbers)
+    if not 0 < choice.share <= 1:
+        said = f"{text!r} gives a CLIP {choice.share:g} of the cutouts, not a share above 0 and up to 1"
+        raise UsageError(said, hint="NAME:WEIGHT:0.25 shows it every fourth cutout")
+    return choice
+
+
+def share_of(cutouts: int, share: float) -> int:
+    """How many of the cutouts a CLIP sees: its share of them, and one at least."""
+    return max(1, round(cutouts * share))
 
 
 def render(prompts: Iterable[Prompt]) -> str:

@@ -104,7 +104,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(START, "--background", str, "The color behind a see-through init image or image prompt.", "COLOR"),
     _flag(SEE, "--vqgan", str, "The model that paints: a name, or a file.", "NAME|FILE"),
     _flag(SEE, "--vqgan-config", str, "The .yaml or .json that belongs to a VQGAN file.", "FILE"),
-    _flag(SEE, "--clip", list[str], "The model that looks. May be repeated.", "NAME[:WEIGHT]"),
+    _flag(SEE, "--clip", list[str], "The model that looks. May be repeated.", "NAME[:WEIGHT[:SHARE]]"),
     _flag(SEE, "--cutouts", int, "How many views of the picture CLIP gets each step.", "NUMBER"),
     _flag(SEE, "--cutout-method", CutoutMethod, "How views are cut."),
     _flag(SEE, "--cutout-power", float, "Above 1 prefers small cutouts, below 1 large ones.", "NUMBER"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -20,16 +20,18 @@ from vqclip.events import Step
 from vqclip.models.interfaces import ImageDecoder, Perceptor
 from vqclip.ops.cutouts import CutoutPlan, CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.guide import Extras, Seen, Targets, View, guide, look
+from vqclip.prompts import share_of
 
 
 @dataclass(frozen=True)
 class Look:
-    """One perceptor, what it should see, and how much it counts."""
+    """One perceptor, what it should see, how much it counts, and which share of the cutouts it sees."""
 
     name: str
     perceptor: Perceptor
     targets: Targets
     weight: float = 1.0
+    share: float = 1.0
 
 
 def paint(
@@ -84,7 +86,8 @@ def _draw(decoder: ImageDecoder, looks: Sequence[Look], canvas: Canvas, *, cutou
     for number, one in enumerate(looks):
         rngs = [stream(seed, "cutouts", canvas.step, number) for seed in canvas.seeds]
         size = one.perceptor.image_size
-        plans.append(draw_cutouts(cutouts, size=size, height=height, width=width, rngs=rngs))
+        its = replace(cutouts, count=share_of(cutouts.count, one.share))
+        plans.append(draw_cutouts(its, size=size, height=height, width=width, rngs=rngs))
     return plans
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vqclip.errors import MemoryFullError
-from vqclip.prompts import parse_image_prompt
+from vqclip.prompts import parse_clip, share_of
 from vqclip.runs.cores import usual_threads
 from vqclip.runs.free import free_on, probable_itemsize
 from vqclip.runs.rates import GUESS, Measured, predict, rate_key, recall
@@ -49,7 +49,8 @@ class Estimate:
 def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
     """The work of one step, at a share of both sides. None if the shape of a model shows only when it is loaded."""
     config = vqgan_outline(settings.vqgan)
-    clips = [clip_outline(parse_image_prompt(text).text) for text in settings.clip or ()]
+    chosen = [parse_clip(text) for text in settings.clip or ()]
+    clips = [clip_outline(one.name) for one in chosen]
     if config is None or any(clip is None for clip in clips):
         return None
     itemsize = itemsize_of(settings)
@@ -59,13 +60,13 @@ def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
     lean = bool(settings.lean)
     decoder = decoder_cost(config, (grid[0], grid[1]), itemsize=itemsize, lean=lean, encoder=reads)
     costs = [clip_cost(clip, itemsize=itemsize) for clip in clips if clip]
-    count = settings.cutouts or 1
-    at_once = min(settings.micro_batch or count, count)
-    pieces = [count * piece_bytes(clip) for clip in clips if clip]
-    looking = max((at_once * cost.held + piece for cost, piece in zip(costs, pieces, strict=True)), default=0.0)
+    counts = [share_of(settings.cutouts or 1, one.share) for one in chosen]
+    pieces = [count * piece_bytes(clip) for count, clip in zip(counts, clips, strict=True) if clip]
+    held = [min(settings.micro_batch or count, count) * cost.held for count, cost in zip(counts, costs, strict=True)]
+    looking = max((one + piece for one, piece in zip(held, pieces, strict=True)), default=0.0)
     return Work(
         decode=decoder.gflop * (3 if lean else 2),
-        look=count * sum(cost.gflop * 2 for cost in costs),
+        look=sum(count * cost.gflop * 2 for count, cost in zip(counts, costs, strict=True)),
         step_bytes=max(decoder.peak, decoder.held + looking),
         model_bytes=decoder.weights + sum(cost.weights for cost in costs),
     )

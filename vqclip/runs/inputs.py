@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vqclip.errors import ModelError, UsageError
 from vqclip.ops.pixels import background_color
-from vqclip.prompts import parse_image_prompt
+from vqclip.prompts import parse_clip, parse_image_prompt
 from vqclip.runs.pictures import look_at
 from vqclip.settings import Settings
 from vqclip.store.clips import clip_name, download_notice, find_clip, in_cache
@@ -41,7 +41,7 @@ def check_inputs(settings: Settings, *, device: str) -> list[str]:
     if settings.vqgan_config and not Path(settings.vqgan_config).expanduser().is_file():
         raise ModelError(f"there is no file {settings.vqgan_config}")
     notes = [_model(settings.vqgan, "vqgan")]
-    notes += [_clip(parse_image_prompt(text).text) for text in settings.clip or ()]
+    notes += [_clip(parse_clip(text).name) for text in settings.clip or ()]
     notes += [_model(settings.prior, "prior")] if settings.prior else []
     return [text for text in notes if text]
 

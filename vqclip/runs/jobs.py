@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from vqclip.errors import ModelError, PictureError, UsageError, VqclipError
 from vqclip.presets import merge
-from vqclip.prompts import parse_image_prompt
+from vqclip.prompts import ClipChoice, parse_clip, parse_image_prompt
 from vqclip.prompttable import Problem
 from vqclip.runs.inputs import check_inputs
 from vqclip.runs.plan import resolve
@@ -147,7 +147,7 @@ def identify(settings: Settings) -> tuple[str, dict[str, str]]:
     }
     models = _models(settings)
     values["models"] = [found for _, found in models]
-    values["clip"] = [parse_image_prompt(text).weight for text in settings.clip or ()]
+    values["clip"] = [_pull(parse_clip(text)) for text in settings.clip or ()]
     if settings.vqgan_config:
         values["vqgan_config"] = digest(Path(settings.vqgan_config).expanduser())
     if settings.init_image:
@@ -160,13 +160,17 @@ def identify(settings: Settings) -> tuple[str, dict[str, str]]:
 
 def _models(settings: Settings) -> list[tuple[str, str]]:
     models = [(plain_name(settings.vqgan), digest(locate(settings.vqgan, "vqgan")))]
-    names = [parse_image_prompt(text).text for text in settings.clip or ()]
+    names = [parse_clip(text).name for text in settings.clip or ()]
     models += [(f"clip:{plain_name(name)}", _clip(name)) for name in names]
     if settings.prior:
         models.append((f"prior:{plain_name(settings.prior)}", digest(locate(settings.prior, "prior"))))
     if settings.prior == STARTER:  # any other prior's file says itself through which CLIP it reads the prompt
         models.append(("clip:starter", digest(locate("starter", "clip"))))
     return models
+
+
+def _pull(clip: ClipChoice) -> float | list[float]:
+    return clip.weight if clip.share == 1 else [clip.weight, clip.share]
 
 
 def _clip(name: str) -> str:

@@ -24,7 +24,7 @@ from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.guide import Targets
 from vqclip.ops.losses import LatentAnchor, TotalVariation
 from vqclip.ops.pixels import fit, to_tensor
-from vqclip.prompts import Prompt, parse_image_prompt, parse_prompts
+from vqclip.prompts import Prompt, parse_clip, parse_image_prompt, parse_prompts
 from vqclip.runs.inputs import check_pictures
 from vqclip.runs.pictures import read_picture
 from vqclip.runs.plan import round_size
@@ -111,15 +111,15 @@ def make_looks(
     settings: Settings, cutouts: CutoutSettings, *, dtype: torch.dtype, device: torch.device, offline: bool, note: Note
 ) -> list[Look]:
     """The CLIPs of the settings, each with what its prompts want to see. Raises: ModelError, PictureError."""
-    chosen = [parse_image_prompt(name) for name in settings.clip or ()]
-    for said in [] if offline else filter(None, (fetch_notice(one.text) for one in chosen)):
+    chosen = [parse_clip(text) for text in settings.clip or ()]
+    for said in [] if offline else filter(None, (fetch_notice(one.name) for one in chosen)):
         note(said)
-    perceptors = [_clip(one.text, dtype, device, offline) for one in chosen]
+    perceptors = [_clip(one.name, dtype, device, offline) for one in chosen]
     for said in filter(None, (perceptor.take_notice() for perceptor in perceptors)):
         note(said)
     _warn_of_words(settings, perceptors, note)
     return [
-        Look(one.text, perceptor, _targets(settings, perceptor, cutouts, device, note), one.weight)
+        Look(one.name, perceptor, _targets(settings, perceptor, cutouts, device, note), one.weight, one.share)
         for one, perceptor in zip(chosen, perceptors, strict=True)
     ]
 

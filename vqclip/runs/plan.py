@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from vqclip.errors import UsageError
 from vqclip.films import Reel
 from vqclip.presets import merge
-from vqclip.prompts import parse_image_prompt, parse_prompts
+from vqclip.prompts import parse_clip, parse_image_prompt, parse_prompts
 from vqclip.settings import MAX_SIDE, SEEDS, Delivery, Settings
 from vqclip.sinks.names import name_fields, where_to
 from vqclip.store.folder import own_defaults
@@ -31,10 +31,7 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     for text in settings.image_prompts:
         parse_image_prompt(text)
     for text in settings.clip or ():
-        try:
-            parse_image_prompt(text)
-        except UsageError as error:
-            raise UsageError(f"{text!r} names no CLIP", hint="write it as NAME or NAME:WEIGHT") from error
+        parse_clip(text)
     model, notes = find(settings.vqgan), []
     init = _start(settings.model_dump(include={"init", "init_image", "prior", "vqgan"}))
     own = model.own(init) | ({} if model.registered else own_defaults(settings.vqgan))
