@@ -50,7 +50,7 @@ def as_first_stage(weights: Weights) -> dict[str, Tensor]:
 def as_vitvqgan(weights: Weights) -> dict[str, Tensor]:
     """ViT-VQGAN: its own names around the codebook, and linear layers there in place of convolutions."""
     rules = ((r"^quant_conv\.", "pre_quant."), (r"^post_quant_conv\.", "post_quant."), (r"^quantize\.", "quantizer."))
-    return {name: t.flatten(1) if t.shape[2:] == (1, 1) else t for name, t in _renamed(weights, rules).items()}
+    return {name: t.flatten(1) if t.shape[2:] == (1, 1) else t for name, t in renamed(weights, rules).items()}
 
 
 def as_llamagen(weights: Weights) -> dict[str, Tensor]:
@@ -64,7 +64,7 @@ def as_llamagen(weights: Weights) -> dict[str, Tensor]:
         (r"^encoder\.down\.", "encoder.conv_blocks."),
         (r"^decoder\.up\.", "decoder.conv_blocks."),
     )
-    return {**_renamed(upside_down(weights), rules), "quantize.codebook_used": torch.zeros(9)}
+    return {**renamed(upside_down(weights), rules), "quantize.codebook_used": torch.zeros(9)}
 
 
 def as_janus(weights: Weights) -> dict[str, Tensor]:
@@ -136,11 +136,11 @@ def packed(value: Any) -> bytes:
 
 def _diffusers(weights: Weights, names: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
     rules = [*_DIFFUSERS, *((rf"(\.attentions\.\d+)\.{ours}\.", rf"\1.{theirs}.") for ours, theirs in names)]
-    found = _renamed(upside_down(weights), rules)
+    found = renamed(upside_down(weights), rules)
     return {name: t.flatten(1) if ".attentions." in name and t.ndim == 4 else t for name, t in found.items()}
 
 
-def _renamed(weights: Weights, rules: Any) -> dict[str, Tensor]:
+def renamed(weights: Weights, rules: Any) -> dict[str, Tensor]:
     found = {}
     for name, tensor in weights.items():
         for pattern, replacement in rules:
