@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +20,7 @@ class Mirror(ThreadingHTTPServer):
     drop: every reply but those for the last half ends in the middle; norange: ranges are ignored; wrong: other bytes
     of the same length; short: fewer bytes, said so; html, lfs: something else with status 200; untagged: no ETag;
     unsized: no Content-Length; odd: one that is no number; endless: more and more bytes, unsized; moved: another
-    address, `location`; a number: that status.
+    address, `location`; silent: no answer for a second; a number: that status.
     """
 
     daemon_threads = True
@@ -45,6 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
         faults = self.path.split("/")[1].split("+")
         wanted = self.headers.get("Range", "")
         server.asked.append((self.path, wanted))
+        if "silent" in faults:
+            time.sleep(1)
         if status := next((int(word) for word in faults if word.isdigit()), None):
             return self.send_error(status)
         if "moved" in faults:

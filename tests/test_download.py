@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.request import Request
@@ -11,7 +12,7 @@ from filelock import FileLock
 from mirror import WEIGHTS, serving
 
 from vqclip.errors import ModelError, OutputError
-from vqclip.store.download import Wanted, fetch
+from vqclip.store.download import MOST_STALLS, Wanted, fetch
 from vqclip.store.web import Refused, _NoDowngrade
 
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -146,6 +147,7 @@ def test_a_link_that_somebody_planted_is_never_followed(kind, data, mirror, targ
 @pytest.mark.parametrize(
     ("faults", "said"),
     [
+        ("403", "answers 403"),
         ("404", "answers 404"),
         ("html", "a web page instead of the file"),
         ("lfs", "git-lfs pointer"),
@@ -191,6 +193,37 @@ def test_a_page_with_status_200_costs_nothing_of_what_is_here(mirror, target):
 def test_a_host_that_is_not_there_is_said_so(target):
     with pytest.raises(ModelError, match=r"127.0.0.1 cannot be reached: Connection refused"):
         brought(target, "http://127.0.0.1:9/model.ckpt")
+
+
+def test_a_name_that_nobody_knows_is_said_so_in_one_line_and_the_next_mirror_tried(mirror, target, monkeypatch):
+    real = socket.getaddrinfo
+
+    def unknown(host, *more, **named):
+        if host == "gone.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return real(host, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    gone = "http://gone.example/model.safetensors"
+    with pytest.raises(ModelError, match=r"gone.example cannot be reached: Name or service not known") as caught:
+        brought(target, gone)
+    assert caught.value.exit_code == 4 and "\n" not in caught.value.message and "vqclip models add" in caught.value.hint
+    assert brought(target, gone, mirror.url()) == SHA256
+
+
+def test_a_server_that_does_not_answer_is_asked_again_and_then_left(mirror, target, monkeypatch):
+    monkeypatch.setattr("vqclip.store.web.TIMEOUT", 0.1)
+    with pytest.raises(ModelError, match=r"broke off again and again \((timed out|does not answer)\)"):
+        brought(target, mirror.url("silent"))
+    assert len(mirror.asked) == MOST_STALLS and not target.exists()
+
+
+def test_each_wait_for_a_busy_server_is_twice_the_last(mirror, target, monkeypatch):
+    waits: list[float] = []
+    monkeypatch.setattr("vqclip.store.download.time.sleep", waits.append)
+    with pytest.raises(ModelError, match="answers 503"):
+        fetch(Wanted(target, [mirror.url("503")]), note=print, progress=lambda *_: None, pause=0.5)
+    assert len(mirror.asked) == MOST_STALLS and waits == [1, 2, 4]
 
 
 def test_a_full_disk_is_said_before_the_transfer_and_an_unwritable_folder_too(mirror, target, tmp_path, monkeypatch):

@@ -109,6 +109,15 @@ def test_the_checkpoint_alone_is_as_good_as_with_its_config(name, tmp_path):
     assert torch.equal(alone.decode(expected["z_q"]), both.decode(expected["z_q"]))
 
 
+def test_no_config_of_one_model_leaks_into_the_next():
+    first = {name: load_vqgan(*golden(name)[1:3]) for name in FAMILIES}
+    for name in [*FAMILIES[::-1], *FAMILIES[::3]]:
+        again = load_vqgan(*golden(name)[1:3])
+        latent = golden(name)[0]["z_in_q"]
+        assert again.config == first[name].config
+        assert torch.equal(again.decode(latent), first[name].decode(latent))
+
+
 def weight(tag: str, shape: list[int], amp: float, offset: float) -> torch.Tensor:
     """The goldens' weight formula: splitmix64 of (crc32(tag) << 32) + i, its top 24 bits as a number in [0, 1)."""
     with np.errstate(over="ignore"):
