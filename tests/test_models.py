@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from door import Door, Ran
 from mirror import WEIGHTS, serving
+from watch import watched
 
 from vqclip.store import folder, registry
 from vqclip.store.clips import HUB_FILES
@@ -123,7 +124,8 @@ def test_offline_a_missing_model_costs_exit_4_and_the_command_without_a_socket(
     monkeypatch.setattr("vqclip.store.clips.in_cache", lambda clip: None)
     if way == "environment":
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    ran = vqclip("models", "get", name, *(["--offline"] if way == "flag" else []))
+    with watched(2):
+        ran = vqclip("models", "get", name, *(["--offline"] if way == "flag" else []))
     assert ran.code == 4 and "the network is off" in ran.err and f"vqclip models get {name}" in ran.err
 
 
