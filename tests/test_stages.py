@@ -32,6 +32,26 @@ def test_the_plan_splits_the_steps_and_halves_the_grid():
     assert replace(small.course, steps=10) == replace(large.course, steps=10) == COURSE
 
 
+def test_twice_halved_sizes_share_the_early_steps():
+    stages = plan_stages(replace(COURSE, steps=11), (32, 20), 0.7, 2)
+    assert [(stage.grid, stage.course.steps) for stage in stages] == [((8, 5), 4), ((16, 10), 4), ((32, 20), 3)]
+    # never below two cells, never a size without a step
+    assert [stage.grid for stage in plan_stages(COURSE, (8, 6), 0.6, 5)] == [(4, 3), (8, 6)]
+    assert [stage.course.steps for stage in plan_stages(replace(COURSE, steps=2), (32, 32), 0.9, 3)] == [1, 1]
+
+
+def test_three_sizes_are_one_stream_and_resume_exactly():
+    stages = plan_stages(COURSE, (16, 12), 0.6, 2)
+    begun = _begin(stages)
+    whole, states = zip(
+        *[(event, event.state()) for event in _paint(begun, stages=stages, encoder=DECODER)], strict=True
+    )
+    assert [event.index for event in whole] == list(range(11))
+    assert sorted({event.image.shape[2] for event in whole}) == [16, 32, 64]
+    rest = list(_paint(states[4], stages=stages, encoder=DECODER))
+    assert all(torch.equal(a.image, b.image) for a, b in zip(rest, whole[4:], strict=True))
+
+
 def test_nothing_to_split_is_one_stage():
     assert plan_stages(COURSE, (8, 6), 0.0) == [Stage((8, 6), COURSE)]
     assert plan_stages(COURSE, (3, 9), 0.5) == [Stage((3, 9), COURSE)]

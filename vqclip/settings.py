@@ -81,6 +81,7 @@ class Settings(Checked):
     height: int | None = Field(None, ge=16, le=MAX_SIDE)
     steps: int | None = Field(None, ge=0, le=1_000_000)
     coarse: float | None = Field(None, ge=0, le=0.95)
+    halvings: int | None = Field(None, ge=1, le=8)
     tile: Tile = "none"
     until: Until = "end"
 

@@ -92,6 +92,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(LOOK, "--optimizer", Optimizer, "Which torch optimizer takes the steps."),
     _flag(LOOK, "--average", float, "Smooths the result over the last steps: 0 for none, 0.99 for much.", "0..1"),
     _flag(LOOK, "--coarse", float, "Share of the steps painted at half the size first.", "0..1"),
+    _flag(LOOK, "--halvings", int, "How often the size is halved for those steps: 2 begins at a quarter.", "NUMBER"),
     _flag(LOOK, "--tile", Tile, "Copies side by side show no seam: along x, y or both."),
     _flag(LOOK, "--until", Until, "plateau stops when nothing improves any more."),
     _flag(LOOK, "--tv", float, "Smoothness: how much neighboring pixels should agree.", "NUMBER"),

@@ -1,9 +1,10 @@
-"""Coarse to fine: the first steps at half the size, where the composition is cheap, the rest at full size."""
+"""Coarse to fine: the first steps at half the size or less, where the composition is cheap, the rest at full size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,16 +29,21 @@ class Stage:
     course: Course
 
 
-def plan_stages(course: Course, grid: tuple[int, int], coarse: float = 0.0) -> list[Stage]:
-    """Splits a course: the share `coarse` of its steps at half the size, the rest at full size.
+def plan_stages(course: Course, grid: tuple[int, int], coarse: float = 0.0, halvings: int = 1) -> list[Stage]:
+    """Splits a course: the share `coarse` of its steps at smaller sizes, each half the next, and the rest at full size.
 
-    The schedule runs anew in each stage. One stage comes out where half the size or the share would be nothing.
+    The smaller sizes share their steps alike. The schedule runs anew in each stage. Sizes of fewer than two cells and
+    stages without a step are left out.
     """
-    early = min(round(course.steps * coarse), course.steps - 1)
-    if early < 1 or min(grid) < 4:
+    early = max(0, min(round(course.steps * coarse), course.steps - 1))
+    grids = [grid]
+    while len(grids) <= min(halvings, early) and min(grids[0]) >= 4:
+        grids.insert(0, ((grids[0][0] + 1) // 2, (grids[0][1] + 1) // 2))
+    smaller = len(grids) - 1
+    if not smaller:
         return [Stage(grid, course)]
-    small = ((grid[0] + 1) // 2, (grid[1] + 1) // 2)
-    return [Stage(small, replace(course, steps=early)), Stage(grid, replace(course, steps=course.steps - early))]
+    ends = [early * number // smaller for number in range(smaller + 1)] + [course.steps]
+    return [Stage(one, replace(course, steps=b - a)) for one, (a, b) in zip(grids, pairwise(ends), strict=True)]
 
 
 def paint_stages(

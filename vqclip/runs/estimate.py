@@ -74,14 +74,15 @@ def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
 
 def estimate(settings: Settings, delivery: Delivery) -> Estimate | None:
     """What a picture will take here; settings come from `resolve`. None if a model's shape is not known yet."""
-    full, half = work_of(settings), work_of(settings, share=0.5)
-    if full is None or half is None:
+    works = [work_of(settings, share=0.5**level) for level in range((settings.halvings or 1) + 1)]
+    full = works[0]
+    if full is None:
         return None
     measured = recall(key_of(settings, delivery))
     rates = measured or [_guess(settings, delivery)]
-    step, coarse = (predict(work.decode, work.look, rates) for work in (full, half))
+    step, *coarse = (predict(work.decode, work.look, rates) for work in works if work)
     share, steps = settings.coarse or 0.0, settings.steps or 0
-    total = steps * (share * coarse + (1 - share) * step)
+    total = steps * (share * sum(coarse) / len(coarse) + (1 - share) * step)
     return Estimate(BASE + full.model_bytes + full.step_bytes, step, total, bool(measured))
 
 

@@ -90,7 +90,8 @@ def build_parts(
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
     cutouts = _cutouts(settings, vqgan.stride)
     looks = make_looks(settings, cutouts, dtype=dtype, device=device, offline=offline, note=note)
-    stages = plan_stages(_course(settings), _grid(settings, vqgan.stride), settings.coarse or 0.0)
+    grid = _grid(settings, vqgan.stride)
+    stages = plan_stages(_course(settings), grid, settings.coarse or 0.0, settings.halvings or 1)
     if settings.init == "prior":
         latent = sketch(settings, vqgan, looks, stages[0].grid, cutouts)
     else:
