@@ -35,6 +35,8 @@ def test_the_plan_splits_the_steps_and_halves_the_grid():
 def test_twice_halved_sizes_share_the_early_steps():
     stages = plan_stages(replace(COURSE, steps=11), (32, 20), 0.7, 2)
     assert [(stage.grid, stage.course.steps) for stage in stages] == [((8, 5), 4), ((16, 10), 4), ((32, 20), 3)]
+    tapered = plan_stages(replace(COURSE, steps=11), (32, 20), 0.7, 2, 0.5)
+    assert [stage.course.learning_rate for stage in tapered] == [0.1, 0.05, 0.025]
     # never below two cells, never a size without a step
     assert [stage.grid for stage in plan_stages(COURSE, (8, 6), 0.6, 5)] == [(4, 3), (8, 6)]
     assert [stage.course.steps for stage in plan_stages(replace(COURSE, steps=2), (32, 32), 0.9, 3)] == [1, 1]

@@ -96,6 +96,7 @@ class Settings(Checked):
     optimizer: Optimizer = "adam"
     learning_rate: float | None = Field(None, gt=0, le=100)
     schedule: Schedule | None = None
+    taper: float | None = Field(None, gt=0, le=1)
     average: float | None = Field(None, ge=0, lt=1)
 
     # what CLIP sees

@@ -89,6 +89,7 @@ FLAGS: tuple[Flag, ...] = (
     ),
     _flag(LOOK, "--lr", float, "Learning rate: how far each step goes.", "NUMBER", name="learning_rate"),
     _flag(LOOK, "--schedule", Schedule, "How the learning rate falls."),
+    _flag(LOOK, "--taper", float, "What is left of the learning rate at each larger size of coarse to fine.", "0..1"),
     _flag(LOOK, "--optimizer", Optimizer, "Which torch optimizer takes the steps."),
     _flag(LOOK, "--average", float, "Smooths the result over the last steps: 0 for none, 0.99 for much.", "0..1"),
     _flag(LOOK, "--coarse", float, "Share of the steps painted at half the size first.", "0..1"),

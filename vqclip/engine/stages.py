@@ -29,11 +29,13 @@ class Stage:
     course: Course
 
 
-def plan_stages(course: Course, grid: tuple[int, int], coarse: float = 0.0, halvings: int = 1) -> list[Stage]:
+def plan_stages(
+    course: Course, grid: tuple[int, int], coarse: float = 0.0, halvings: int = 1, taper: float = 1.0
+) -> list[Stage]:
     """Splits a course: the share `coarse` of its steps at smaller sizes, each half the next, and the rest at full size.
 
-    The smaller sizes share their steps alike. The schedule runs anew in each stage. Sizes of fewer than two cells and
-    stages without a step are left out.
+    The smaller sizes share their steps alike. The schedule runs anew in each stage, from the share `taper` of the rate
+    of the stage before. Sizes of fewer than two cells and stages without a step are left out.
     """
     early = max(0, min(round(course.steps * coarse), course.steps - 1))
     grids = [grid]
@@ -43,7 +45,10 @@ def plan_stages(course: Course, grid: tuple[int, int], coarse: float = 0.0, halv
     if not smaller:
         return [Stage(grid, course)]
     ends = [early * number // smaller for number in range(smaller + 1)] + [course.steps]
-    return [Stage(one, replace(course, steps=b - a)) for one, (a, b) in zip(grids, pairwise(ends), strict=True)]
+    return [
+        Stage(one, replace(course, steps=b - a, learning_rate=course.learning_rate * taper**number))
+        for number, (one, (a, b)) in enumerate(zip(grids, pairwise(ends), strict=True))
+    ]
 
 
 def paint_stages(

@@ -91,7 +91,8 @@ def build_parts(
     cutouts = _cutouts(settings, vqgan.stride)
     looks = make_looks(settings, cutouts, dtype=dtype, device=device, offline=offline, note=note)
     grid = _grid(settings, vqgan.stride)
-    stages = plan_stages(_course(settings), grid, settings.coarse or 0.0, settings.halvings or 1)
+    sizes = settings.coarse or 0.0, settings.halvings or 1, settings.taper or 1.0
+    stages = plan_stages(_course(settings), grid, *sizes)
     if settings.init == "prior":
         latent = sketch(settings, vqgan, looks, stages[0].grid, cutouts)
     else:
