@@ -55,7 +55,9 @@ class Painter:
     deliveries: list[Delivery] = field(default_factory=list)
     answer: Callable[[Settings], Any] | None = None
 
-    def paint_picture(self, settings: Settings, delivery: Delivery, *, on_note: Callable[[str], None]) -> Any:
+    def paint_picture(
+        self, settings: Settings, delivery: Delivery, *, on_note: Callable[[str], None], stop: Any
+    ) -> Any:
         self.painted.append((settings, delivery))
         on_note("painted by a stand-in")
         if self.answer is not None:
@@ -71,6 +73,7 @@ class Painter:
         on_note: Callable[[str], None],
         script: Script | None = None,
         footage: Any = None,
+        stop: Any = None,
     ) -> Any:
         self.footage.append(footage)
         self.filmed.append((settings, film))
@@ -78,7 +81,7 @@ class Painter:
         self.deliveries.append(delivery)
         return _filmed(settings, film)
 
-    def resume(self, folder: Path, *, on_note: Callable[[str], None], delivery: dict[str, Any]) -> Any:
+    def resume(self, folder: Path, *, on_note: Callable[[str], None], delivery: dict[str, Any], stop: Any) -> Any:
         return _filmed(Settings(seed=1), FilmSettings())
 
     def encode(self, folder: Path, path: Path, **how: Any) -> Path:

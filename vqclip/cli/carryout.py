@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqclip.cli import say
+from vqclip.cli.limit import limited
 from vqclip.cli.options import Asked
 from vqclip.errors import PartialError
 from vqclip.settings import Delivery
@@ -47,7 +48,6 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     from vqclip.runs.batch import choose_crew, paint_batch, standing, take_shard
     from vqclip.runs.cores import share_cores
     from vqclip.sinks.ledger import Ledger
-    from vqclip.sinks.play import signals
 
     ledger, delivery = Ledger(folder.resolve()), asked.delivery
     mine = take_shard(jobs, own["shard"]) if own.get("shard") else list(jobs)
@@ -62,8 +62,9 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
         return 0
     share_cores()
     crew = choose_crew(ledger, delivery, workers=own.get("workers") or "1", ray=own.get("ray"))
-    with signals() as stop:
+    with limited(asked) as stop:
         for report in paint_batch(jobs, stands.left, ledger, crew, stop=stop, note=teller.note):
+            stop.reach(f"line {report.job.line}")
             teller.tell(report)
     teller.end()
     _write_grid(mine, ledger, own, teller.note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +74,7 @@ def film(ctx: typer.Context, file: str | None, **flags: Any) -> int:
         note_inputs(resolved, asked.delivery)
         plan = {**resolved.model_dump(mode="json"), "frames": film.frames, "fps": film.fps}
         return show_plan({**plan, "scenes": len(script.shots.scenes), "output": str(path)}, asked)
-    return film_it(resolved, film, delivery, script=script)
+    return film_it(resolved, film, replace(asked, delivery=delivery), script=script)
 
 
 def _read(file: str | None, said: Mapping[str, Any], asked: Asked) -> FilmFile:

@@ -7,18 +7,22 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vqclip.cli import say
 from vqclip.cli.group import near_command
+from vqclip.cli.limit import limited
 from vqclip.cli.options import Asked, Flag, flag_parameters, going_on_flags, read_flags
 from vqclip.cli.panels import PanelCommand
 from vqclip.errors import DivergedError, MemoryFullError, PartialError, PictureError, UsageError
 from vqclip.presets import Preset, load_preset, merge, names_a_file, preset_from_recipe
 from vqclip.prompts import parse_prompts, repair
 from vqclip.settings import Delivery, Settings
+
+if TYPE_CHECKING:
+    from vqclip.sinks.play import StopFlag
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 FILMS = (".mp4", ".webm", ".mov", ".gif")
@@ -145,10 +149,15 @@ def carry_out(settings: Settings, asked: Asked) -> int:
     if asked.dry_run:
         note_inputs(resolved, asked.delivery)
         return show_plan(jobs, asked)
+    with limited(asked) as stop:
+        return _paint_all(jobs, asked, stop)
+
+
+def _paint_all(jobs: list[Settings], asked: Asked, stop: StopFlag) -> int:
     failed: list[DivergedError | MemoryFullError] = []
     for number, job in enumerate(jobs, start=1):
         try:
-            stopped = paint_one(job, asked.delivery.model_copy(update={"number": number}))
+            stopped = paint_one(job, asked.delivery.model_copy(update={"number": number}), stop)
         except (DivergedError, MemoryFullError) as error:
             if asked.count == 1:
                 raise
@@ -190,8 +199,8 @@ def show_plan(jobs: list[Settings], asked: Asked) -> int:
     return 0
 
 
-def paint_one(job: Settings, delivery: Delivery) -> int:
-    """Paints one picture, says where it is, and returns the signal that stopped it, or 0.
+def paint_one(job: Settings, delivery: Delivery, stop: StopFlag) -> int:
+    """Paints one picture, says where it is, and returns the signal that stopped it (by way of `stop`), or 0.
 
     If it was stopped, the line is printed that goes on with it. Raises: every kind of VqclipError.
     """
@@ -205,7 +214,7 @@ def paint_one(job: Settings, delivery: Delivery) -> int:
     share_cores()
     from vqclip.runs.picture import paint_picture
 
-    done = paint_picture(job, delivery, on_note=_silent if delivery.quiet else say.note)
+    done = paint_picture(job, delivery, on_note=_silent if delivery.quiet else say.note, stop=stop)
     path = None if done.path is None else str(done.path)
     if delivery.json_lines:
         recipe = done.settings.model_dump(mode="json")

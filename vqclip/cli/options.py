@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vqclip.cli import say
+from vqclip.cli.limit import seconds_of
 from vqclip.cli.network import is_offline
 from vqclip.errors import UsageError
 from vqclip.settings import (
@@ -134,6 +135,9 @@ FLAGS: tuple[Flag, ...] = (
     _flag(COMPUTE, "--deterministic", bool, "On a GPU, deterministic kernels where torch has them."),
     _flag(COMPUTE, "--graph", bool, "On a GPU, the whole step as one CUDA graph."),
     _flag(COMPUTE, "--fit", bool, "Fit into the memory that is free, and say how."),
+    _flag(
+        COMPUTE, "--timeout", str, "Stop after this time as after Ctrl-C: seconds, or 90m, 2h.", "TIME", default="none"
+    ),
     _flag(COMPUTE, "--offline", bool, "Never touch the network."),
     _flag(OUTPUT, "--output -o", str, "File, folder/ or template.", "PATH", default="outputs/{slug}-{seed}.png"),
     _flag(OUTPUT, "--overwrite", bool, "Replace a file of that name instead of counting on."),
@@ -178,6 +182,7 @@ class Asked:
     dry_run: bool = False
     prompt: str | None = None
     fresh_seed: bool = False
+    timeout: float | None = None
 
 
 def flag_parameters(*, without: frozenset[str] = frozenset(), more: Sequence[Flag] = ()) -> list[inspect.Parameter]:
@@ -241,6 +246,7 @@ def read_flags(values: Mapping[str, Any]) -> Asked:
         dry_run=bool(said.get("dry_run")),
         prompt=said.get("prompt_flag"),
         fresh_seed=str(said.get("seed")).casefold() == "random",
+        timeout=seconds_of(said["timeout"]) if "timeout" in said else None,
     )
 
 

@@ -84,7 +84,7 @@ def restyle(ctx: typer.Context, source: str, prompt: str | None, **flags: Any) -
         return show_plan({**plan, "output": str(path)}, asked)
     if asked.delivery.overwrite and path.exists() and path.samefile(source):
         raise UsageError(f"{path} would be replaced by its own restyling", hint="give another --output")
-    return film_it(resolved, film, asked.delivery, footage=footage)
+    return film_it(resolved, film, asked, footage=footage)
 
 
 def over_footage(settings: Settings) -> Settings:

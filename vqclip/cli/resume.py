@@ -13,6 +13,7 @@ from vqclip.cli import say
 from vqclip.cli.again import ask_for_missing, with_threads_of
 from vqclip.cli.carryout import carry_out_batch
 from vqclip.cli.generate import add_with_flags, paint_one, read_recipe
+from vqclip.cli.limit import limited
 from vqclip.cli.options import FLAGS, OF_GOING_ON, read_flags
 from vqclip.cli.zoom import resume_film
 from vqclip.errors import ModelError, PictureError, UsageError
@@ -21,7 +22,7 @@ from vqclip.presets import merge, preset_from_recipe
 from vqclip.settings import Settings
 
 # A state goes on only as it began: what changes the picture cannot be said, only where its files lie.
-_MAY_BE_SAID = OF_GOING_ON | {"vqgan", "vqgan_config", "clip", "prior", "init_image", "image_prompts"}
+_MAY_BE_SAID = OF_GOING_ON | {"timeout", "vqgan", "vqgan_config", "clip", "prior", "init_image", "image_prompts"}
 
 
 def add(app: typer.Typer) -> None:
@@ -70,7 +71,9 @@ def _picture(what: Path, flags: dict[str, Any]) -> int:
         "device": flags.get("device") or str(inside.get("device", "auto")),
     }
     settings = Settings.make(merge(recipe.settings, found, asked.settings), source=state.name)
-    stopped = paint_one(resolve(settings.check())[0], asked.delivery.model_copy(update=own))
+    job = resolve(settings.check())[0]
+    with limited(asked) as stop:
+        stopped = paint_one(job, asked.delivery.model_copy(update=own), stop)
     return 128 + stopped if stopped else 0
 
 

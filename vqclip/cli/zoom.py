@@ -11,6 +11,7 @@ import typer
 
 from vqclip.cli import say
 from vqclip.cli.generate import add_with_flags, note_inputs, read_settings
+from vqclip.cli.limit import limited
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.errors import UsageError
 from vqclip.films import FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds, turns
@@ -86,7 +87,7 @@ def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
         note_inputs(resolved, asked.delivery)
         plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
         return show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
-    return film_it(resolved, film, asked.delivery)
+    return film_it(resolved, film, asked)
 
 
 def in_turn(settings: Settings, story: Sequence[str]) -> tuple[Settings, list[str]]:
@@ -137,12 +138,13 @@ def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
     return film_values(values)
 
 
-def film_it(settings: Settings, film: FilmSettings, delivery: Delivery, **more: Any) -> int:
+def film_it(settings: Settings, film: FilmSettings, asked: Asked, **more: Any) -> int:
     """Films, says where the film is, and gives the exit code. `more` goes to `runs.film.shoot`."""
     from vqclip.runs.inputs import check_pictures
     from vqclip.runs.plan import film_target
     from vqclip.sinks.publish import prepare
 
+    delivery = asked.delivery
     check_pictures(settings)  # before torch is loaded, as the next line: an error here should be quick
     prepare(film_target(settings, delivery))
     from vqclip.runs.cores import share_cores
@@ -150,7 +152,9 @@ def film_it(settings: Settings, film: FilmSettings, delivery: Delivery, **more: 
     share_cores()
     from vqclip.runs.film import shoot
 
-    done = shoot(settings, film, delivery, on_note=silent if delivery.quiet else say.note, **more)
+    with limited(asked) as stop:
+        note = silent if delivery.quiet else say.note
+        done = shoot(settings, film, delivery, on_note=note, stop=stop, **more)
     return report(done, delivery)
 
 
@@ -166,7 +170,8 @@ def resume_film(folder: Path, flags: Mapping[str, Any]) -> int:
     share_cores()
     from vqclip.runs.film import resume
 
-    done = resume(folder, on_note=silent if asked.delivery.quiet else say.note, delivery=changes)
+    with limited(asked) as stop:
+        done = resume(folder, on_note=silent if asked.delivery.quiet else say.note, delivery=changes, stop=stop)
     return report(done, asked.delivery)
 
 

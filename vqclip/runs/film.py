@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -76,10 +77,12 @@ def shoot(
     on_note: Note,
     script: Script | None = None,
     footage: Footage | None = None,
+    stop: StopFlag | None = None,
 ) -> FilmResult:
     """Films a zoom, or a script, or restyles footage; settings come from `resolve`, film from `resolve_film`.
 
-    The frames lie in a folder beside the film, with all that is needed to go on when the run is stopped or killed.
+    The frames lie in a folder beside the film, with all that is needed to go on when the run is stopped (by a signal,
+    or `stop`, for who listens to signals already) or killed.
     Raises: every kind of VqclipError.
     """
     path = film_target(settings, delivery)
@@ -88,10 +91,12 @@ def shoot(
     folder = claim_folder(path.with_suffix(".frames"))
     path = path.with_name(folder.stem + path.suffix)
     job = _Job(folder, path, settings, film, delivery, on_note, script, footage)
-    return job.run({})
+    return job.run({}, stop)
 
 
-def resume(folder: Path, *, on_note: Note, delivery: Mapping[str, Any] | None = None) -> FilmResult:
+def resume(
+    folder: Path, *, on_note: Note, delivery: Mapping[str, Any] | None = None, stop: StopFlag | None = None
+) -> FilmResult:
     """Goes on with a film at the frame after the last one that is kept; a film that was finished is only made again.
 
     delivery replaces what the film was begun with, key by key (quiet, preview, ...). The folder is trusted as the
@@ -100,7 +105,7 @@ def resume(folder: Path, *, on_note: Note, delivery: Mapping[str, Any] | None = 
     """
     job, models = _read_job(folder, on_note, dict(delivery or {}))
     probe(job.settings, job.film, job.delivery, on_note)
-    return job.run(models)
+    return job.run(models, stop)
 
 
 def is_film(folder: Path) -> bool:
@@ -135,13 +140,13 @@ class _Job:
     script: Script | None = None
     footage: Footage | None = None
 
-    def run(self, models: Mapping[str, str]) -> FilmResult:
+    def run(self, models: Mapping[str, str], stop: StopFlag | None) -> FilmResult:
         """Paints what is missing and makes the film. models are the digests it was begun with, none for a new one."""
         started = time.monotonic()
         threads = set_threads(self.delivery.threads)
         torch.use_deterministic_algorithms(self.delivery.deterministic, warn_only=True)
         device = choose_device(self.delivery.device)
-        with signals() as stop, memory_errors("film"):
+        with signals() if stop is None else nullcontext(stop) as stop, memory_errors("film"):
             parts = self._parts(device)
             self._same_models(models, parts)
             job = replace(self, settings=parts.settings)

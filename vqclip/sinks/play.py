@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
@@ -24,15 +25,28 @@ class Sink(Protocol):
 
 
 class StopFlag:
-    """Whether a signal has asked to stop, and which one; true as soon as one has."""
+    """Whether a signal has asked to stop, and which one; true as soon as one has.
+
+    It also knows how far the run is, for who watches that it goes on: the place that was reached last, when that was
+    (by the monotonic clock), and the longest time between two places.
+    """
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.place = ""
+        self.heard = time.monotonic()
+        self.slowest = 0.0
 
     def set(self, number: int) -> None:
         """Remembers the signal that asked first."""
         if self.signal is None:
             self.signal = number
+
+    def reach(self, place: str) -> None:
+        """Remembers how far the run is."""
+        now = time.monotonic()
+        self.slowest = max(self.slowest, now - self.heard)
+        self.place, self.heard = place, now
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -90,8 +104,16 @@ def play(events: Iterable[E], *sinks: Sink, stop: StopFlag | None = None) -> E |
         if not stop:
             for event in events:
                 last = event
+                if stop is not None:
+                    stop.reach(_place(event))
                 for sink in sinks:
                     sink(event)
                 if stop:
                     break
     return last
+
+
+def _place(event: Any) -> str:
+    """An event in words, such as step 3 of 300."""
+    place = f"{getattr(event, 'unit', 'step')} {getattr(event, 'index', event)}"
+    return f"{place} of {event.steps}" if getattr(event, "steps", None) else place

@@ -1,0 +1,190 @@
+"""`--timeout`: the run stops in good order when its time is over, and a step that hangs ends with a sentence."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from batches import SMALL, pictures, pixels, strays, wait_for_end_of
+from steps import make_step, start_python
+from test_workers import children, lives
+
+from vqclip.cli import limit
+from vqclip.cli.limit import seconds_of
+from vqclip.cli.main import main
+from vqclip.errors import UsageError
+from vqclip.sinks.play import StopFlag, play
+
+LONGER = ("--steps", "400", *SMALL[2:], "--seed", "5")
+
+
+@pytest.fixture
+def hour_over_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes `--timeout 1h` end when the run reaches a place, however long that takes."""
+
+    def end_at(place: str) -> None:
+        begun, reach = threading.Event(), StopFlag.reach
+
+        class Hour(threading.Event):
+            def wait(self, timeout: float | None = None) -> bool:
+                return not begun.wait() if timeout == 3600 else super().wait(timeout)
+
+        def reached(stop: StopFlag, where: str) -> None:
+            reach(stop, where)
+            if where.startswith(place):
+                begun.set()
+
+        monkeypatch.setattr(limit, "threading", SimpleNamespace(Event=Hour, Thread=threading.Thread))
+        monkeypatch.setattr(StopFlag, "reach", reached)
+
+    return end_at
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("1.5", 1.5), ("90 s", 90), ("90m", 5400), ("2H", 7200), ("2 h 10 min", 7800), ("1h30m5s", 5405)],
+)
+def test_a_span_of_time_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "soon", "1.2.3", "h", "2d", "5m 2h", "nan", "1e9", "9" * 99])
+def test_what_is_no_span_of_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--timeout"):
+        seconds_of(text)
+
+
+def test_a_wrong_timeout_is_exit_2_before_any_work(tiny_models, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("fog\n")
+    for command in (["fog"], ["batch", "p.txt"], ["zoom", "fog"], ["film", "--story", "a ^ b"]):
+        assert main([*command, "--timeout", "soon", "--dry-run"]) == 2
+        assert "'soon' is no span of time" in capsys.readouterr().err
+
+
+def test_the_flag_knows_where_the_run_is_and_how_slow_it_was(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("vqclip.sinks.play.time.monotonic", lambda: now[0])
+    stop = StopFlag()
+
+    def loop():
+        for index, seconds in enumerate((1.0, 5.0, 2.0)):
+            now[0] += seconds
+            yield make_step(index, 300)
+
+    play(loop(), stop=stop)
+    assert (stop.place, stop.heard, stop.slowest) == ("step 2 of 300", 8.0, 5.0)
+
+
+def test_a_picture_whose_time_is_over_is_saved_and_its_line_goes_on(
+    tiny_models, tmp_path, monkeypatch, capsys, hour_over_at
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hour_over_at("step 2 ")
+    assert main(["a castle", *tiny_models.flags(), *LONGER, "--timeout", "1h", "--count", "2"]) == 143
+    out, err = capsys.readouterr()
+    assert out == "outputs/a-castle-5.png\n" and "the time is over: stopping after this step" in err
+    first = pixels(out.strip())
+    (line,) = [line for line in err.splitlines() if "go on with: " in line]
+    hour_over_at("step 1")  # a later one: it goes on from there
+    assert main([*shlex.split(line.split("go on with: ")[1])[1:], "--timeout", "1h"]) == 143
+    out, err = capsys.readouterr()
+    assert "goes on from step" in err and pixels(out.strip()) != first
+
+
+@pytest.mark.parametrize(("workers", "place"), [("1", "step 1 "), ("2", "line")])
+def test_a_batch_whose_time_is_over_goes_on_with_the_same_command(
+    tiny_models, tmp_path, monkeypatch, capsys, hour_over_at, workers, place
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("fog --steps 1\na castle --steps 40\n")
+    command = ["batch", "p.txt", *tiny_models.flags(), *SMALL[2:], "--sweep", "average=0.5,0.6"]
+    hour_over_at(place)
+    assert main([*command, "--workers", workers, "--timeout", "1h"]) == 143
+    assert "the same command goes on: vqclip batch p.txt" in capsys.readouterr().err
+    assert len(pictures(Path("outputs/p"))) < 4
+    assert main(command) == 0 and len(pictures(Path("outputs/p"))) == 4 and strays(Path("outputs/p")) == []
+
+
+def test_a_film_whose_time_is_over_goes_on_from_its_folder(
+    tiny_models, tmp_path, monkeypatch, capsys, hour_over_at
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hour_over_at("frame 1 ")
+    film = ["--frames", "2000", "--steps-per-frame", "1", "--format", "gif", "--timeout", "1h"]
+    assert main(["zoom", "a castle", *tiny_models.flags(), *SMALL, "--seed", "5", *film]) == 143
+    assert "go on with: vqclip resume outputs/a-castle-5.frames" in capsys.readouterr().err
+    hour_over_at("frame")
+    assert main(["resume", "outputs/a-castle-5.frames", "--timeout", "1h"]) == 143
+
+
+# Step 2 of any picture hangs, which also ends the hour: a file says so, as it may be another process's.
+HANG = """
+import sys, threading, time
+from pathlib import Path
+from types import SimpleNamespace
+import vqclip.cli.limit as limit
+import vqclip.runs.picture as room
+from vqclip.cli.main import main
+
+hung, paint = Path(__file__).with_name("hung"), room.painting
+
+class Hour(threading.Event):
+    def wait(self, timeout=None):
+        while timeout == 3600 and not hung.exists():
+            time.sleep(0.02)
+        return super().wait(0 if timeout == 3600 else timeout)
+
+def hanging(*args, **more):
+    for event in paint(*args, **more):
+        if event.index == 2:
+            hung.touch()
+            time.sleep(600)
+        yield event
+
+limit.threading = SimpleNamespace(Event=Hour, Thread=threading.Thread)
+limit.LEAST = limit.MOST = 1.0
+room.painting = hanging
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+# A program with a file, which worker processes read too.
+RUN = "import sys\n__file__ = sys.argv.pop(1)\nexec(compile(open(__file__).read(), __file__, 'exec'))"
+
+
+@pytest.fixture
+def hang(tmp_path: Path):
+    """Starts `vqclip ARGS` with a step that hangs."""
+    (tmp_path / "hang.py").write_text(HANG)
+    return lambda *args: start_python(RUN, tmp_path / "hang.py", *args, "--timeout", "1h")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_step_that_hangs_ends_the_process_with_a_sentence_that_names_the_last(
+    tiny_models, tmp_path, hang, more
+) -> None:
+    process = hang("fog", *tiny_models.flags(), *SMALL, "-o", tmp_path / "a.png", *more)
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, out) == (143, "")
+    said = json.loads(err.splitlines()[-1])["error"] if more else err
+    assert "no step came to its end for 1 s: the last was step 1 of 3" in said and "Traceback" not in err
+    assert list(tmp_path.glob("*.png")) == []
+
+
+def test_workers_that_hang_are_ended_with_their_driver(tiny_models, tmp_path, hang) -> None:
+    (tmp_path / "p.txt").write_text("a castle\nfog\n")
+    size = [*SMALL, "-o", tmp_path / "out", "--workers", "2"]
+    driver = hang("batch", tmp_path / "p.txt", *tiny_models.flags(), *size)
+    while driver.poll() is None and not (tmp_path / "hung").exists():
+        time.sleep(0.05)
+    crew = children(driver.pid)
+    out, err = driver.communicate(timeout=300)
+    assert (driver.returncode, out) == (143, "") and "no step came to its end" in err, err
+    assert len(crew) == 2
+    wait_for_end_of(lambda: [pid for pid in crew if lives(pid)])

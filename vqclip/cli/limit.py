@@ -1,0 +1,81 @@
+"""`--timeout`: when the time is over a run stops in good order, and if its step hangs the process is ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from vqclip.cli import say
+from vqclip.errors import UsageError
+
+if TYPE_CHECKING:
+    from vqclip.cli.options import Asked
+    from vqclip.sinks.play import StopFlag
+
+# A step hangs if it takes so many times as long as the slowest before it, within these seconds.
+SLOWER, LEAST, MOST = 10, 60.0, 600.0
+LOOK_SECONDS = 0.5
+ENDED = signal.SIGTERM
+
+_SPAN = re.compile(r"(?:([\d.]{1,6})h)?(?:([\d.]{1,6})m(?:in)?)?(?:([\d.]{1,9})s?)?")
+
+
+def seconds_of(text: str) -> float:
+    """A span of time in seconds: 90, 90 s, 90m, 2h, 2 h 30 min. Raises: UsageError."""
+    found = _SPAN.fullmatch("".join(text.casefold().split()))
+    try:
+        hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    except ValueError:
+        hours = minutes = seconds = 0
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total > 0:
+        raise UsageError(f"--timeout {text!r:.80} is no span of time", hint="write seconds, or 90m, or 2h")
+    return total
+
+
+@contextmanager
+def limited(asked: Asked) -> Iterator[StopFlag]:
+    """Listens to signals as `signals` does; the flag goes up also when the time that was asked for is over."""
+    from vqclip.sinks.play import signals
+
+    over = threading.Event()
+    with signals() as stop:
+        if asked.timeout is not None:
+            threading.Thread(target=_watch, args=(asked, asked.timeout, stop, over), daemon=True).start()
+        try:
+            yield stop
+        finally:
+            over.set()
+
+
+def _watch(asked: Asked, timeout: float, stop: StopFlag, over: threading.Event) -> None:
+    """Waits for the end of the time, then for that of the run, and ends the process if there is nothing to wait for."""
+    if over.wait(timeout):
+        return
+    late = time.monotonic()
+    stop.set(ENDED)
+    if not asked.delivery.quiet:
+        say.note("the time is over: stopping after this step")
+    patience = min(MOST, max(LEAST, SLOWER * stop.slowest))
+    while not over.wait(LOOK_SECONDS):
+        if time.monotonic() - max(late, stop.heard) > patience:
+            _end(stop, patience, as_json=asked.delivery.json_lines)
+
+
+def _end(stop: StopFlag, patience: float, *, as_json: bool) -> None:
+    last = f"the last was {stop.place}" if stop.place else "there was none before"
+    said = f"the time is over, and no step came to its end for {patience:.0f} s: {last}"
+    hint = "what was saved before is whole; `vqclip doctor` checks the machine"
+    say.failure(said, hint, 128 + ENDED, as_json=as_json)
+    sys.stderr.flush()
+    for child in multiprocessing.active_children():
+        child.kill()
+    os._exit(128 + ENDED)
