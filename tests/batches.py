@@ -13,8 +13,49 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from steps import start_python
 
 from vqclip.sinks.ledger import job_of
+
+# Step 2 of any picture hangs. A file says so, as it may be another process's; it also ends the hour of `--timeout 1h`,
+# with short patience for the step. Another file says that the first signal was heard.
+HANGING = """
+import sys, threading, time
+from pathlib import Path
+from types import SimpleNamespace
+import vqclip.cli.limit as limit
+import vqclip.runs.picture as room
+from vqclip.cli.main import main
+from vqclip.sinks.play import StopFlag
+
+hung, heard = (Path(__file__).with_name(name) for name in ("hung", "heard"))
+paint, tell = room.painting, StopFlag.set
+
+class Hour(threading.Event):
+    def wait(self, timeout=None):
+        while timeout == 3600 and not hung.exists():
+            time.sleep(0.02)
+        return super().wait(0 if timeout == 3600 else timeout)
+
+def hanging(*args, **more):
+    for event in paint(*args, **more):
+        if event.index == 2:
+            hung.touch()
+            time.sleep(600)
+        yield event
+
+def telling(stop, number):
+    tell(stop, number)
+    heard.touch()
+
+limit.threading = SimpleNamespace(Event=Hour, Thread=threading.Thread)
+limit.LEAST = limit.MOST = 1.0
+room.painting, StopFlag.set = hanging, telling
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+# A program with a file, which worker processes read too.
+_FROM_FILE = "import sys\n__file__ = sys.argv.pop(1)\nexec(compile(open(__file__).read(), __file__, 'exec'))"
 
 SMALL = ("--steps", "3", "--size", "32x32", "--cutouts", "2")
 
@@ -44,6 +85,21 @@ def wait_for(folder: Path, number: int, process: subprocess.Popen, seconds: floa
     until = time.monotonic() + seconds
     while len(list(folder.glob("*.png"))) < number and process.poll() is None:
         assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def start_hanging(folder: Path, *args: object) -> subprocess.Popen:
+    """Starts `vqclip ARGS` with a step that hangs; files called `hung` and `heard` appear in the folder."""
+    program = folder / "hanging.py"
+    program.write_text(HANGING)
+    return start_python(_FROM_FILE, program, *args)
+
+
+def wait_for_file(path: Path, process: subprocess.Popen, seconds: float = 300) -> None:
+    """Waits until a running process has made a file."""
+    until = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
 
 

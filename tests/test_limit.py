@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from batches import SMALL, pictures, pixels, strays, wait_for_end_of
-from steps import make_step, start_python
+from batches import SMALL, pictures, pixels, start_hanging, strays, wait_for_end_of, wait_for_file
+from steps import make_step
 from test_workers import children, lives
 
 from vqclip.cli import limit
@@ -124,52 +123,10 @@ def test_a_film_whose_time_is_over_goes_on_from_its_folder(
     assert main(["resume", "outputs/a-castle-5.frames", "--timeout", "1h"]) == 143
 
 
-# Step 2 of any picture hangs, which also ends the hour: a file says so, as it may be another process's.
-HANG = """
-import sys, threading, time
-from pathlib import Path
-from types import SimpleNamespace
-import vqclip.cli.limit as limit
-import vqclip.runs.picture as room
-from vqclip.cli.main import main
-
-hung, paint = Path(__file__).with_name("hung"), room.painting
-
-class Hour(threading.Event):
-    def wait(self, timeout=None):
-        while timeout == 3600 and not hung.exists():
-            time.sleep(0.02)
-        return super().wait(0 if timeout == 3600 else timeout)
-
-def hanging(*args, **more):
-    for event in paint(*args, **more):
-        if event.index == 2:
-            hung.touch()
-            time.sleep(600)
-        yield event
-
-limit.threading = SimpleNamespace(Event=Hour, Thread=threading.Thread)
-limit.LEAST = limit.MOST = 1.0
-room.painting = hanging
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-"""
-# A program with a file, which worker processes read too.
-RUN = "import sys\n__file__ = sys.argv.pop(1)\nexec(compile(open(__file__).read(), __file__, 'exec'))"
-
-
-@pytest.fixture
-def hang(tmp_path: Path):
-    """Starts `vqclip ARGS` with a step that hangs."""
-    (tmp_path / "hang.py").write_text(HANG)
-    return lambda *args: start_python(RUN, tmp_path / "hang.py", *args, "--timeout", "1h")
-
-
 @pytest.mark.parametrize("more", [(), ("--json",)])
-def test_a_step_that_hangs_ends_the_process_with_a_sentence_that_names_the_last(
-    tiny_models, tmp_path, hang, more
-) -> None:
-    process = hang("fog", *tiny_models.flags(), *SMALL, "-o", tmp_path / "a.png", *more)
+def test_a_step_that_hangs_ends_the_process_with_a_sentence_that_names_the_last(tiny_models, tmp_path, more) -> None:
+    size = [*SMALL, "-o", tmp_path / "a.png", "--timeout", "1h"]
+    process = start_hanging(tmp_path, "fog", *tiny_models.flags(), *size, *more)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (143, "")
     said = json.loads(err.splitlines()[-1])["error"] if more else err
@@ -177,12 +134,11 @@ def test_a_step_that_hangs_ends_the_process_with_a_sentence_that_names_the_last(
     assert list(tmp_path.glob("*.png")) == []
 
 
-def test_workers_that_hang_are_ended_with_their_driver(tiny_models, tmp_path, hang) -> None:
+def test_workers_that_hang_are_ended_with_their_driver(tiny_models, tmp_path) -> None:
     (tmp_path / "p.txt").write_text("a castle\nfog\n")
-    size = [*SMALL, "-o", tmp_path / "out", "--workers", "2"]
-    driver = hang("batch", tmp_path / "p.txt", *tiny_models.flags(), *size)
-    while driver.poll() is None and not (tmp_path / "hung").exists():
-        time.sleep(0.05)
+    size = [*SMALL, "-o", tmp_path / "out", "--workers", "2", "--timeout", "1h"]
+    driver = start_hanging(tmp_path, "batch", tmp_path / "p.txt", *tiny_models.flags(), *size)
+    wait_for_file(tmp_path / "hung", driver)
     crew = children(driver.pid)
     out, err = driver.communicate(timeout=300)
     assert (driver.returncode, out) == (143, "") and "no step came to its end" in err, err

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from batches import SMALL, pictures, pixels, strays, wait_for, wait_for_end_of
+from batches import SMALL, pictures, pixels, start_hanging, strays, wait_for, wait_for_end_of, wait_for_file
 from steps import start_python
 
 from vqclip.cli.main import main
@@ -137,6 +137,65 @@ def lives(pid: int | str) -> bool:
         return b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_second_ctrl_c_ends_a_batch_at_once_and_leaves_no_worker(tiny_models, tmp_path, workers) -> None:
+    folder = tmp_path / "out"
+    command = ["batch", write_list(tmp_path, 2), *tiny_models.flags(), *SMALL, "--workers", workers, "-o", folder]
+    driver = start_hanging(tmp_path, *command)
+    wait_for_file(tmp_path / "hung", driver)
+    crew = children(driver.pid)
+    driver.send_signal(signal.SIGINT)
+    wait_for_file(tmp_path / "heard", driver)
+    with pytest.raises(subprocess.TimeoutExpired):
+        driver.wait(0.5)  # the first one waits for the step
+    driver.send_signal(signal.SIGINT)
+    out, err = driver.communicate(timeout=5)
+    assert (driver.returncode, out) == (130, "") and "Traceback" not in err, err
+    assert len(crew) == (2 if workers == "2" else 0)
+    wait_for_end_of(lambda: [pid for pid in crew if lives(pid)], seconds=5)
+    assert pictures(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "cores", "workers", "said", "devices", "threads"),
+    [
+        (0, 6, "auto", {}, ["auto"] * 3, 2),  # two cores for each
+        (0, 1, "auto", {}, ["auto"], 1),
+        (0, 6, "4", {}, ["auto"] * 4, 1),
+        (0, 4, "auto", {"threads": 3}, ["auto"] * 2, 3),
+        (2, 16, "auto", {}, ["cuda:0", "cuda:1"], 4),
+        (2, 16, "3", {}, ["cuda:0", "cuda:1", "cuda:0"], 4),
+        (2, 6, "auto", {"device": "cpu"}, ["cpu"] * 3, 2),
+        (2, 16, "2", {"device": "cuda:1"}, ["cuda:1"] * 2, 4),
+    ],
+)
+def test_workers_share_the_gpus_or_the_cores(monkeypatch, gpus, cores, workers, said, devices, threads) -> None:
+    import torch
+
+    from vqclip.runs import batch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(batch, "allowed_cores", lambda: set(range(cores)))
+    monkeypatch.setattr(batch, "usual_threads", lambda: 4)
+    shares = batch._shares(Delivery(**said), workers)
+    assert [share.device for share in shares] == devices
+    assert all(share.threads == threads and share.quiet for share in shares)
+
+
+def test_workers_auto_paints_with_as_many_processes_as_there_are_pairs_of_cores(
+    tiny_models, tmp_path, monkeypatch
+) -> None:
+    from vqclip.runs import batch
+
+    hired: list[int | None] = []
+    hire = room._hire
+    monkeypatch.setattr(room, "_hire", lambda ledger, share: (hired.append(share.threads), hire(ledger, share))[1])
+    monkeypatch.setattr(batch, "allowed_cores", lambda: set(range(4)))
+    command = ["batch", str(write_list(tmp_path, 3)), *tiny_models.flags(), *SMALL, "-o", str(tmp_path / "out")]
+    assert main([*command, "--workers", "auto"]) == 0
+    assert hired == [1, 1] and len(pictures(tmp_path / "out")) == 3
 
 
 @pytest.mark.long

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(args)
     except KeyboardInterrupt as stop:
-        return getattr(stop, "exit_code", INTERRUPTED)
+        code = getattr(stop, "exit_code", INTERRUPTED)
+        return code if argv is not None else _quit(code)
     except BrokenPipeError:
         # What is still in the buffer has nowhere to go; without this Python complains at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -56,6 +58,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         say.failure("this is a bug in vqclip", "please report it, with all the lines above: see CONTRIBUTING.md", BUG)
         return BUG
+
+
+def _quit(code: int) -> NoReturn:
+    """Ends the process at once: to take an interpreter with torch in it down in good order can take seconds."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _run(args: list[str]) -> int:
@@ -139,8 +149,6 @@ def _root(
 
 
 def _help_on_stderr(command: Any) -> int:
-    import contextlib
-
     with contextlib.redirect_stdout(sys.stderr), contextlib.suppress(typer.Exit):
         command.make_context("vqclip", ["--help"])
     return USAGE
