@@ -357,6 +357,8 @@ def test_standard_input_is_a_file_of_prompts(vqclip, monkeypatch) -> None:
         (["batch", "p.txt", "--sweep", "nope=1"], "No such option"),
         (["batch", "p.txt", "--sweep", "lr=1", "--sweep", "lr=2"], "said twice"),
         (["batch", "p.txt", "--workers", "many"], "no number of processes"),
+        (["batch", "p.txt", "--workers", "many", "--dry-run"], "no number of processes"),
+        (["batch", "p.txt", "--workers", "0", "--dry-run"], "no number of processes"),
         (["batch", "p.txt", "q.txt"], "one file"),
         (["batch", "p.txt", "--expand", "all", "--negative", "__nope__"], "no wildcard list 'nope'"),
     ],

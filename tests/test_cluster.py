@@ -28,6 +28,23 @@ def test_without_a_cluster_it_is_a_sentence(tmp_path, monkeypatch, capsys) -> No
     assert "vqclip[cluster]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("said", "painters"), [((), None), (("--workers", "auto"), None), (("--workers", "1"), 1)])
+def test_a_cluster_paints_with_all_it_has_unless_a_number_is_said(tmp_path, monkeypatch, said, painters) -> None:
+    asked = []
+
+    class Nobody:
+        def __init__(self, address: str, **how: object) -> None:
+            asked.append((address, how["painters"]))
+
+        def paint(self, *args: object, **how: object) -> list[object]:
+            return []
+
+    monkeypatch.setattr("vqclip.runs.cluster.Cluster", Nobody)
+    (tmp_path / "p.txt").write_text("a castle\n")
+    assert main(["batch", str(tmp_path / "p.txt"), "--ray", "auto", *said, "-o", str(tmp_path / "out")]) == 0
+    assert asked == [("auto", painters)]
+
+
 def test_what_ray_prints_does_not_come_between_the_paths(capsys) -> None:
     with redirect_stdout(_Stdout()):
         print("a.png")

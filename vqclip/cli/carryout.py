@@ -43,13 +43,14 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
 
     own holds what was said of the batch (workers, ray, shard) and `words`, the whole command, to print how to go on.
 
-    Raises: PartialError if some failed; OutputError.
+    Raises: PartialError if some failed; OutputError; UsageError.
     """
-    from vqclip.runs.batch import choose_crew, paint_batch, standing, take_shard
+    from vqclip.runs.batch import choose_crew, paint_batch, read_workers, standing, take_shard
     from vqclip.runs.cores import share_cores
     from vqclip.sinks.ledger import Ledger
 
     ledger, delivery = Ledger(folder.resolve()), asked.delivery
+    workers = read_workers(own.get("workers"), ray=bool(own.get("ray")))
     mine = take_shard(jobs, own["shard"]) if own.get("shard") else list(jobs)
     if asked.dry_run:
         return _show_plan(mine, ledger, delivery)
@@ -61,9 +62,9 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
         _write_grid(mine, ledger, own, teller.note)
         return 0
     share_cores()
-    crew = choose_crew(ledger, delivery, workers=own.get("workers") or "1", ray=own.get("ray"))
+    crew = choose_crew(ledger, delivery, workers=workers, ray=own.get("ray"))
     with limited(asked) as stop:
-        for report in paint_batch(jobs, stands.left, ledger, crew, stop=stop, note=teller.note):
+        for report in paint_batch(jobs, stands, ledger, crew, stop=stop, note=teller.note):
             stop.reach(f"line {report.job.line}")
             teller.tell(report)
     teller.end()

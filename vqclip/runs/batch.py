@@ -46,10 +46,8 @@ def standing(jobs: Sequence[Job], ledger: Ledger) -> Standing:
 def choose_crew(ledger: Ledger, delivery: Delivery, *, workers: str = "1", ray: str | None = None) -> Crew:
     """Who paints: this process ("1"), several ("3", or "auto": one for each GPU or pair of cores), or a Ray cluster.
 
-    Raises: UsageError for a number of workers that is none, or a cluster that does not answer.
+    Raises: UsageError for a cluster that does not answer.
     """
-    if not (workers == "auto" or (re.fullmatch("[0-9]{1,4}", workers) and int(workers))):
-        raise UsageError(f"--workers {workers!r} is no number of processes", hint="write a number, or auto")
     if delivery.state_every is None:
         delivery = delivery.model_copy(update={"state_every": STATE_EVERY})
     if ray:
@@ -65,17 +63,31 @@ def choose_crew(ledger: Ledger, delivery: Delivery, *, workers: str = "1", ray: 
     return lambda jobs, stop, note: paint_in_processes(jobs, ledger, shares, stop=stop, note=note)
 
 
+def read_workers(text: str | None, *, ray: bool = False) -> str:
+    """How many processes paint; if nobody says one, or as many as a Ray cluster has room for.
+
+    Raises: UsageError unless it is `auto`, or a number.
+    """
+    if text is None:
+        return "auto" if ray else "1"
+    if text == "auto" or (re.fullmatch("[0-9]{1,4}", text) and int(text)):
+        return text
+    raise UsageError(f"--workers {text!r:.80} is no number of processes", hint="write a number, or auto")
+
+
 def paint_batch(
-    jobs: Sequence[Job], left: Sequence[Job], ledger: Ledger, crew: Crew, *, stop: StopFlag, note: Note
+    jobs: Sequence[Job], stands: Standing, ledger: Ledger, crew: Crew, *, stop: StopFlag, note: Note
 ) -> Iterator[Report]:
-    """Paints what is left of all jobs and reports on each; failures are written down, and what is over is tidied up.
+    """Paints what is left and reports on each job; failures are written down, and what is over is tidied up.
+
+    jobs are all of the batch, which may be more than those whose standing this is: a shard paints only its own.
 
     Raises: OutputError if the folder cannot be written.
     """
     ledger.write_plan({"id": job.id, "line": job.line, "settings": plain_settings(job.settings)} for job in jobs)
-    finished = set(ledger.done())  # not all jobs but those left: of several shards each has jobs of its own left
+    finished = set(stands.done)
     try:
-        for report in crew(left, stop, note):
+        for report in crew(stands.left, stop, note):
             if report.path is not None:
                 finished.add(report.job.id)
                 ledger.finish(report.job.id)
