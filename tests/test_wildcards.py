@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import vqclip
 from vqclip.errors import UsageError
 from vqclip.presets import preset_folders
+from vqclip.store.starter import starter_path
 from vqclip.sweeps import Sweep, combinations, parse_seeds, parse_sweep
 from vqclip.wildcards import Wildcards, count, draw, every, holds_choices, picker, wildcard_folders
 
@@ -118,9 +120,16 @@ def test_seeds_are_numbers_ranges_and_lists() -> None:
             parse_seeds(wrong)
 
 
-def test_lists_and_presets_go_into_the_wheel_where_they_are_looked_for() -> None:
-    root = Path(__file__).parent.parent
-    built = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+def test_the_wheel_holds_lists_presets_and_weights_where_they_are_looked_for(tmp_path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    root, package = Path(__file__).parent.parent, Path(vqclip.__file__).parent
+    (wheel,) = WheelBuilder(str(root)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as packed:
+        kept = {name: packed.read(name) for name in packed.namelist() if name.startswith("vqclip/")}
     for name, folders in (("wildcards", wildcard_folders()), ("presets", preset_folders())):
-        assert root / built["force-include"][name] in folders
-        assert any((root / name).iterdir())
+        assert package / name in folders
+        files = {f"vqclip/{name}/{path.name}": path.read_bytes() for path in (root / name).iterdir()}
+        assert len(files) > 5 and files.items() <= kept.items()
+    weights = [starter_path(part) for part in ("vqgan", "clip", "prior")]
+    assert all(kept[path.relative_to(package.parent).as_posix()] == path.read_bytes() for path in weights)
