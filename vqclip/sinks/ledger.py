@@ -16,7 +16,7 @@ from typing import Any
 
 from vqclip.errors import PictureError, UsageError
 from vqclip.sinks.metadata import read_recipe
-from vqclip.sinks.names import slug
+from vqclip.sinks.names import on_disk, slug
 from vqclip.sinks.publish import output_error, prepare, publish, sweep
 
 WORK = ".vqclip"
@@ -44,7 +44,7 @@ class Ledger:
     def picture(self, prompt: str, seed: int, job: str) -> Path:
         """The file that a job's picture is meant for: its name ends in the job's id."""
         words = slug(prompt)[:40].strip("-") or "picture"
-        return self.folder / f"{words}-{seed}-{job}.png"
+        return self.folder / on_disk(f"{words}-{seed}-{job}.png")
 
     def state(self, job: str) -> Path:
         """The file that keeps the state of a job that was begun."""

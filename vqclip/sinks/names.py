@@ -82,7 +82,7 @@ def render(template: str, fields: Mapping[str, str | int]) -> str:
 
     Raises: UsageError for a field that does not exist, a format that is not a width or a length, or stray braces.
     """
-    return "/".join(_render_part(part, fields) for part in template.replace(os.sep, "/").split("/"))
+    return on_disk("/".join(_render_part(part, fields) for part in template.replace(os.sep, "/").split("/")))
 
 
 def where_to(
@@ -114,6 +114,14 @@ def where_to(
             hint=f"end the name with {'one of ' if len(suffixes) > 1 else ''}{', '.join(suffixes)}",
         )
     return numbered(target, 1)
+
+
+def on_disk(name: str) -> str:
+    """A name as Python has to spell it here so that on the disk it is UTF-8, whatever the locale.
+
+    Raises: UnicodeEncodeError for surrogates that stand for no byte.
+    """
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
 
 
 def numbered(path: Path, n: int) -> Path:
