@@ -162,7 +162,8 @@ def _show_plan(jobs: Sequence[Job], ledger: Ledger, delivery: Delivery) -> int:
             say.json_line({"plan": values})
         else:
             say.data(f"line {job.line}: {path.name}")
-    say.note(f"{len(jobs)} pictures")
+    if not delivery.quiet:
+        say.note(f"{len(jobs)} pictures")
     return 0
 
 

@@ -7,6 +7,7 @@ nothing run but the one script below it, so that a prompt or file name from anyo
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import os
@@ -155,6 +156,8 @@ def _name(name: str) -> str:
 
 
 def _text(text: str) -> str:
+    with contextlib.suppress(UnicodeError):  # a name on the disk is UTF-8, though a locale may not know such letters
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8")
     return html.escape(clean(text), quote=True)
 
 
