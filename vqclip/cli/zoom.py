@@ -76,6 +76,11 @@ def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:
     settings = read_settings(ctx, prompt, asked)
     settings, story = in_turn(settings, said.get("story", []))
     film = read_film({**said, "story": story} if story else said, asked.delivery.fps)
+    return carry_out_film(settings, film, asked)
+
+
+def carry_out_film(settings: Settings, film: FilmSettings, asked: Asked) -> int:
+    """Resolves the settings and films, or shows the plan. Returns the exit code."""
     settings.check()
     from vqclip.runs.plan import film_target, resolve, resolve_film
 

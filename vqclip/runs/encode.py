@@ -13,6 +13,7 @@ from PIL import Image
 
 from vqclip.errors import PictureError
 from vqclip.films import loop_frames
+from vqclip.runs.planned import read_script, script_facts
 from vqclip.sinks.film import write_film
 from vqclip.sinks.frames import frame_files, read_frame, read_frames
 from vqclip.sinks.interpolate import interpolated
@@ -71,7 +72,7 @@ def _recipe(folder: Path, first: Path) -> Mapping[str, Any]:
         values = json.loads((folder / JOB).read_text(encoding="utf-8"))
         if isinstance(values, dict):
             kept = {key: values[key] for key in ("schema", "settings", "film", "models") if key in values}
-            return {"schema": 1, "settings": {}, **kept}
+            return {"schema": 1, "settings": {}, **kept, **_origin(values)}
     except (OSError, ValueError):
         pass
     try:
@@ -79,6 +80,18 @@ def _recipe(folder: Path, first: Path) -> Mapping[str, Any]:
             return read_recipe(file, name=first.name)
     except (OSError, PictureError):
         return {}
+
+
+def _origin(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The film file, the story or the clip that a film was made of, as its recipe tells it."""
+    try:
+        if job.get("script"):
+            return script_facts(read_script(job["script"]))
+        if job.get("footage"):
+            return {"footage": {Path(job["footage"]["path"]).name: job["footage"]["sha256"]}}
+    except (ValueError, KeyError, TypeError):
+        pass  # whoever wrote it, it is no film of ours
+    return {}
 
 
 def _held(path: Path, count: int) -> Iterator[Image.Image]:

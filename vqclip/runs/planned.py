@@ -73,8 +73,9 @@ def read_script(values: Mapping[str, Any]) -> Script:
 
 
 def script_facts(script: Script) -> dict[str, Any]:
-    """What a film's recipe says of its script: the film file, and name and sha256 of the sound."""
-    facts: dict[str, Any] = {"timeline": script.text} if script.text else {}
+    """What a film's recipe says of its script: the film file or the story's prompts, name and sha256 of the sound."""
+    prompts = [scene.prompt for scene in script.shots.scenes]
+    facts: dict[str, Any] = {"timeline": script.text} if script.text else {"scenes": prompts}
     if script.sound is not None and script.sound.is_file():
         with script.sound.open("rb") as file:
             facts["sound"] = {script.sound.name: hashlib.file_digest(file, "sha256").hexdigest()}
