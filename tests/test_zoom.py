@@ -151,6 +151,16 @@ def test_what_is_no_film_cannot_be_resumed(vqclip, tmp_path):
         assert (code, out) == (2, "") and words in err
 
 
+@pytest.mark.parametrize("command", ["encode-film", "resume"])
+def test_an_empty_variable_of_a_script_does_not_mean_the_current_folder(vqclip, monkeypatch, command):
+    assert vqclip("zoom", "a castle", "--frames", "1", "-q")[0] == 0
+    monkeypatch.chdir("outputs/a-castle-5.frames")
+    before = sorted(Path("..").rglob("*"))
+    code, out, err = vqclip(command, "", paint=False)
+    assert (code, out) == (2, "") and "is named" in err
+    assert sorted(Path("..").rglob("*")) == before
+
+
 def test_a_film_killed_while_it_is_encoded_is_made_of_its_frames(vqclip, tiny_models, tmp_path):
     program = f"""
 import os, signal

@@ -18,7 +18,7 @@ def add(app: typer.Typer) -> None:
 
 
 def encode_film(
-    folder: Annotated[Path, typer.Argument(help="A folder of pictures, taken in natural order.", metavar="FOLDER")],
+    folder: Annotated[str, typer.Argument(help="A folder of pictures, taken in natural order.", metavar="FOLDER")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The film; its suffix is its format.", show_default=False)
     ] = None,
@@ -40,6 +40,8 @@ def encode_film(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
 ) -> int:
     """Make a film of the pictures in a folder: of kept frames, or any pictures of one size."""
+    if not folder:  # an empty variable of a script must not mean the folder one is in
+        raise UsageError("no folder is named", hint="write it first: vqclip encode-film FOLDER")
     if film_format == "frames":
         raise UsageError("--format frames: the frames are there already")
     if fps is not None and seconds is not None:
@@ -49,13 +51,13 @@ def encode_film(
             raise UsageError(f"{flag} {value:g}: give a number above 0, up to {most}")
     if not 0 <= hold <= 3600:
         raise UsageError(f"--hold-last {hold:g}: give seconds from 0 to 3600")
-    path = output or folder.resolve().with_suffix(f".{film_format}")
+    path = output or Path(folder).resolve().with_suffix(f".{film_format}")
     if not path.suffix:
         path = path.with_suffix(f".{film_format}")
     from vqclip.runs.encode import encode
 
     made = encode(
-        folder,
+        Path(folder),
         path,
         fps=fps,
         seconds=seconds,

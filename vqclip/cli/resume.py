@@ -31,7 +31,7 @@ def add(app: typer.Typer) -> None:
         "what",
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
         annotation=Annotated[
-            Path,
+            str,
             typer.Argument(
                 help="A saved state, the picture it lies beside, or the folder of a batch or a film.", metavar="WHAT"
             ),
@@ -40,13 +40,16 @@ def add(app: typer.Typer) -> None:
     add_with_flags(app, resume, what, without=frozenset({flag.name for flag in FLAGS} - _MAY_BE_SAID))
 
 
-def resume(ctx: typer.Context, what: Path, **flags: Any) -> int:
+def resume(ctx: typer.Context, what: str, **flags: Any) -> int:
     """Go on with a stopped picture, from its state, or with a batch or a film, from its folder."""
     if ctx.args:
         raise UsageError(f"resume takes one state or folder, not also {ctx.args[0]!r}")
-    if (what / FILM_JOB).is_file():
-        return resume_film(what, flags)
-    return _batch(what, flags, ctx.obj) if what.is_dir() else _picture(what, flags)
+    if not what:  # an empty variable of a script must not mean the folder one is in
+        raise UsageError("no state or folder is named", hint="write it first: vqclip resume FOLDER")
+    path = Path(what)
+    if (path / FILM_JOB).is_file():
+        return resume_film(path, flags)
+    return _batch(path, flags, ctx.obj) if path.is_dir() else _picture(path, flags)
 
 
 def _picture(what: Path, flags: dict[str, Any]) -> int:
