@@ -8,6 +8,7 @@ import pytest
 import torch
 from steps import make_step
 
+from vqclip.events import Frame
 from vqclip.sinks.play import StopFlag, play
 from vqclip.sinks.progress import Pace, duration, progress
 
@@ -57,6 +58,31 @@ def test_off_a_terminal_there_is_a_line_every_half_minute_and_a_last_one():
         "a fox: step 16/20, loss 0.0588, 4.00 s/step, 16 s left",
         "a fox: step 20/20, loss 0.0476, 4.00 s/step, 0 s left",
     ]
+
+
+def make_frame(index, frames):
+    facts = {key: value for key, value in vars(make_step(index)).items() if key != "steps"}
+    return Frame(**facts, frames=frames, matrix=torch.eye(3)[None])
+
+
+@pytest.mark.parametrize(("stream", "json_lines"), [(io.StringIO(), False), (Terminal(), False), (io.StringIO(), True)])
+def test_a_film_of_six_frames_ends_with_the_sixth(stream, json_lines):
+    clock = Clock()
+
+    def events():
+        for n in range(6):
+            yield make_frame(n, 6)
+            clock.now += 2.0
+
+    sink = progress("x", stream=stream, clock=clock, json_lines=json_lines)
+    play(events(), sink)
+    shown = stream.getvalue()
+    if json_lines:
+        rows = [json.loads(line) for line in shown.splitlines()]
+        assert [(row["event"], row["step"], row["steps"]) for row in rows] == [("frame", n, 6) for n in range(1, 7)]
+        assert [row["seconds_left"] for row in rows[1:]] == [8, 6, 4, 2, 0]
+    else:
+        assert "frame 6/6" in shown and "0 s left" in shown and "/5" not in shown
 
 
 def test_a_stopped_run_says_where_it_stopped():

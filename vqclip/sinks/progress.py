@@ -34,7 +34,10 @@ _FACTS_WIDTH = 66
 
 @dataclass(frozen=True)
 class Report:
-    """What is known at one step: the loss is None if not finite; times in seconds, None before the second step."""
+    """What is known at one step: the loss is None if not finite; times in seconds, None before the second step.
+
+    Steps are counted from 0, the frames of a film from 1.
+    """
 
     step: int
     steps: int
@@ -74,14 +77,16 @@ class Pace:
         """All that can be said at this event; this is where the losses are read from the device."""
         loss = float(event.loss)
         pace = statistics.median(self._seconds) if self._seconds else None
+        unit = getattr(event, "unit", "step")
+        shift = int(unit == "frame")  # step 0 is before any painting, but frame 0 is a frame that is there
         return Report(
-            step=event.index,
-            steps=event.steps,
+            step=event.index + shift,
+            steps=event.steps + shift,
             loss=loss if math.isfinite(loss) else None,
             skipped=int(event.skipped),
             seconds_per_step=pace,
             seconds_left=None if pace is None else pace * max(0, event.steps - event.index),
-            unit=getattr(event, "unit", "step"),
+            unit=unit,
         )
 
 
@@ -178,11 +183,11 @@ class _Bar:
         if now < self._next and not event.is_last:
             return
         self._next = now + _SHOW_SECONDS
-        facts = str(self._pace.report(event))
+        report = self._pace.report(event)
         with suppress(OSError, ValueError):
             self._bar.start()
-            done, total = (event.index, event.steps) if event.steps else (1, 1)
-            self._bar.update(self._task, completed=done, total=total, facts=facts)
+            done, total = (report.step, report.steps) if report.steps else (1, 1)
+            self._bar.update(self._task, completed=done, total=total, facts=str(report))
 
     def close(self) -> None:
         with suppress(OSError, ValueError):
