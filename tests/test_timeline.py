@@ -147,6 +147,18 @@ def test_lines_of_keys_are_found_in_every_kind_of_table():
     assert found["scene", 0, "camera", "zoom"] == 7 and found["scene", 1, "prompt"] == 10
 
 
+def test_a_file_of_another_editor_is_read_the_same(read, tmp_path):
+    """With a byte order mark and the line ends of Windows."""
+    text = "fps = 12\n[camera]\nzoom = 1.1\n" + ONE + 'weights = ["1 + p"]\n'
+    plain = read(text)
+    path = tmp_path / "film.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert read_film_file(path) == plain
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("zoom", "zom").replace("\n", "\r\n").encode())
+    with pytest.raises(UsageError, match=r"film.toml:3: camera: unknown setting 'zom'"):
+        read_film_file(path)
+
+
 def test_files_beside_a_film_are_found_and_its_settings_are_a_pictures(read, tmp_path):
     text = 'sound = "a.wav"\npreset = "draft"\n[picture]\nwidth = 64\n'
     found = read(text + ONE + 'image_prompts = ["s.png:2"]\nseed = 3')
