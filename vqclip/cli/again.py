@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -70,7 +71,8 @@ def film_of(recipe: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> 
     if not isinstance(film, Mapping):
         return None
     if "timeline" in recipe:
-        hint = f"save the text at `timeline` in `vqclip show {path} --json` as a file: vqclip film FILE.toml"
+        shown = shlex.join(["vqclip", "show", str(path), "--json"])
+        hint = f"save the text at `timeline` in `{shown}` as a file: vqclip film FILE.toml"
         raise UsageError(f"{path.name} was filmed from a film file", hint=hint)
     if "scenes" in recipe:
         raise UsageError(f"{path.name} tells a story", hint='tell it again: vqclip film --story "PROMPT ^ PROMPT ..."')
