@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import random
+import shlex
 import signal
-import time
 from pathlib import Path
 
 import av
@@ -85,6 +85,20 @@ def test_a_story_may_be_joined_as_in_films(vqclip):
     assert (plans[1]["prompt"], plans[1]["story"], plans[1]["change_every"]) == ("a castle", ["fog", "a tree"], 3)
 
 
+def test_no_name_and_no_prompt_is_a_command(vqclip, tmp_path):
+    """Peers built lines for a shell of them."""
+    (tmp_path / "x").mkdir()
+    odd = '"; rm -rf x; $(touch y) `touch y` %PATH% \\'
+    code, out, err = vqclip("zoom", f"a castle {odd}", "--frames", "2", "-o", f"a {odd} b.mp4", "-q")
+    assert (code, out) == (0, f"a {odd} b.mp4\n"), err
+    code, shown, _ = vqclip("show", f"a {odd} b.mp4", "--json", paint=False)
+    assert json.loads(shown)["settings"]["prompt"] == f"a castle {odd}"
+    assert json.loads(Path(f"a {odd} b.frames/film.json").read_text("utf-8"))["path"] == f"a {odd} b.mp4"
+    assert vqclip("encode-film", f"a {odd} b.frames", "-o", f"c {odd}.mp4", "-q", paint=False)[0] == 0
+    names = {"x", *(f"a {odd} b{suffix}" for suffix in (".mp4", ".frames")), f"c {odd}.mp4"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+
+
 def test_frames_alone_are_a_format_too(vqclip):
     code, out, _ = vqclip("zoom", "a castle", "--frames", "2", "--format", "frames")
     assert (code, out) == (0, "outputs/a-castle-5.frames\n") and len(hashes(out.strip())) == 2
@@ -118,30 +132,36 @@ def test_a_missing_encoder_is_found_before_the_models_are_loaded(vqclip, tmp_pat
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_film_stopped_by_a_signal_goes_on_the_same(vqclip, tiny_models, tmp_path):
+SIGNALED = f"""
+import os
+from vqclip.sinks.frames import SaveFrames
+keep = SaveFrames.__call__
+def keep_and_end(self, event):
+    keep(self, event)
+    if event.index == {{frame}}:
+        os.kill(os.getpid(), {{number}})
+SaveFrames.__call__ = keep_and_end
+{PROGRAM}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("SIGKILL", -signal.SIGKILL)]
+)
+def test_a_film_stopped_by_a_signal_goes_on_the_same(vqclip, tiny_models, tmp_path, name, code):
     vqclip("zoom", "a castle", "--frames", "12", "-o", "whole.mp4")
-    args = ["zoom", "a castle", "--frames", "12", *tiny_models.flags(), *SMALL, "-o", str(tmp_path / "part.mp4")]
-    for number in (signal.SIGINT, signal.SIGKILL):
-        folder = tmp_path / "part.frames"
-        ran = start_python(PROGRAM, *args)
-        wait_for(folder / f"frame-{random.randrange(1, 9):06}.png", ran)
-        ran.send_signal(number)
-        ran.communicate(timeout=120)
-        assert ran.returncode in (130, -signal.SIGKILL, 0)
-        assert ran.returncode == 0 or not (tmp_path / "part.mp4").exists()
-        if ran.returncode:
-            code, out, err = vqclip("resume", str(folder), paint=False)
-            assert (code, out) == (0, f"{tmp_path / 'part.mp4'}\n"), err
-        assert hashes(folder) == hashes("whole.frames")
-        for path in (*folder.iterdir(), tmp_path / "part.mp4"):
-            path.unlink()
-        folder.rmdir()
-
-
-def wait_for(path, ran):
-    end = time.monotonic() + 120
-    while not path.exists() and ran.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
+    film, folder = tmp_path / "a $(y) 'part'.mp4", tmp_path / "a $(y) 'part'.frames"
+    args = ["zoom", "a castle", "--frames", "12", *tiny_models.flags(), *SMALL, "-o", str(film)]
+    frame = random.randrange(1, 9)
+    ran = start_python(SIGNALED.format(frame=frame, number=int(getattr(signal, name))), *args)
+    _, err = ran.communicate(timeout=120)
+    assert ran.returncode == code and not film.exists(), (frame, err)
+    line = ["vqclip", "resume", str(folder)]
+    if name != "SIGKILL":
+        assert f"stopped after frame {frame + 1} of 12" in err and len(hashes(folder)) == frame + 1
+        line = shlex.split(err.split("go on with: ")[1].splitlines()[0])
+    code, out, err = vqclip(*line[1:], paint=False)
+    assert (code, out) == (0, f"{film}\n"), err
+    assert hashes(folder) == hashes("whole.frames")
 
 
 def test_what_is_no_film_cannot_be_resumed(vqclip, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -269,7 +270,7 @@ class _Job:
         return shown
 
     def _how_to_go_on(self) -> str:
-        return f"go on with: vqclip resume {self.folder}"
+        return f"go on with: {shlex.join(['vqclip', 'resume', str(self.folder)])}"
 
     def _same_models(self, models: Mapping[str, str], parts: Parts) -> None:
         changed = [name for name, digest in models.items() if parts.models.get(name) != digest]
