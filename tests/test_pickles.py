@@ -31,6 +31,10 @@ def number(value: int) -> bytes:
     return b"J" + struct.pack("<i", value)
 
 
+def long(value: int) -> bytes:
+    return b"\x8a" + bytes([len(pickle.encode_long(value))]) + pickle.encode_long(value)
+
+
 def encoded(inner: bytes, codec: str) -> bytes:
     return ENCODE + inner + text(codec) + b"\x86R"
 
@@ -57,9 +61,12 @@ PAYLOADS = {
     "torch._tensor._rebuild_from_type_v2": b"ctorch._tensor\n_rebuild_from_type_v2\n)R",
     "a call of torch.storage.UntypedStorage": b"ctorch.storage\nUntypedStorage\n" + number(2**30) + b"\x85R",
     "a call of something": b"]" + b")R",
-    "more than 500,000 steps": b"(" + b"]" * 6_000_000 + b"t",
-    "more than 16,777,216 bytes of index": text("x" * 20_000_000),
+    "more than 500,000 steps": b"(" + b"]" * 3_000_000 + b"t",
+    "more than 4,194,304 bytes of index": text("x" * 20_000_000),
     "copies of its own parts": tuple_of_tuples(60),
+    "keys that are no words": b"}(" + b"".join(long(n * (2**61 - 1)) + b"N" for n in range(1, 20_000)) + b"u",
+    "thousands of keys": SET + b"](" + b"".join(long(n * (2**61 - 1)) for n in range(1, 20_000)) + b"e\x85R",
+    "more than 100 names": b"(" + b"".join(b"ctyping\nA%d\n" % n for n in range(8_000)) + b"t",
 }
 COPIES = {
     "encode": ENCODE + b"q\x00" + text("x" * 30_000) + b"q\x01" + text("latin1") + b"q\x02(" + b"h\x00h\x01h\x02\x86R",
@@ -145,6 +152,25 @@ def test_the_index_of_a_large_training_file_is_looked_through_in_under_a_second(
     began = time.thread_time()
     assert rehearse(BytesIO(index)) == set()
     assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("name", ["version", "byteorder"])
+def test_a_zip_is_not_read_for_its_notes_or_its_list_of_parts_before_they_are_measured(name, tmp_path):
+    for parts in ({name: b" " * 60_000_000}, {"x" * 60_000: b"", "y" * 60_000: b""}):
+        with zipfile.ZipFile(tmp_path / "evil.ckpt", "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\x02}.")
+            for part, content in parts.items():
+                for number in range(1 if content else 20):
+                    archive.writestr(f"a/{part}{number or ''}", content)
+        with small(MOST_MEGABYTES), watched(5), pytest.raises(ModelError, match=r"is refused: .* is [\d,]+ bytes"):
+            read_weights(tmp_path / "evil.ckpt")
+
+
+def test_the_header_of_safetensors_is_measured_before_it_is_read(tmp_path):
+    header = b'{"__metadata__":{"a":"' + b"x" * 60_000_000 + b'"}}'
+    (tmp_path / "evil.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with small(MOST_MEGABYTES), watched(5), pytest.raises(ModelError, match="its header alone is"):
+        read_weights(tmp_path / "evil.safetensors")
 
 
 def test_an_index_is_measured_before_it_is_read(tmp_path, monkeypatch):

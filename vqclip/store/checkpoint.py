@@ -20,6 +20,7 @@ from vqclip.store.publish import published
 
 OWN_HEADER = "vqclip"
 MOST_HEADER_BYTES = 4 * 2**20
+MOST_TENSORS = 20_000
 _LAYERS = ("ema", "model_ema", "params_ema", "state_dict", "model", "params", "module")
 
 
@@ -117,7 +118,10 @@ def _opened(path: Path) -> Any:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     with _opened(path) as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        names = file.keys()
+        if len(names) > MOST_TENSORS:
+            raise ModelError(f"{path.name} is refused: {len(names):,} weights in one file")
+        tensors = {name: file.get_tensor(name) for name in names}
     if not tensors:
         raise ModelError(f"{path.name} holds no weights")
     return tensors

@@ -11,7 +11,8 @@ Container = Literal["safetensors", "zip", "pickle", "msgpack"]
 
 START_BYTES = 512
 _AGAIN = "get the file again"
-_MOST_SAFETENSORS_HEADER = 100_000_000
+_MOST_SAFETENSORS_HEADER = 100_000_000  # safetensors' own limit
+_MOST_HEADER_READ = 8 * 2**20
 
 
 def sniff(path: Path) -> Container:
@@ -42,6 +43,8 @@ def recognize(start: bytes, size: int, label: str) -> Container:
     if start[8:9] == b"{" and length <= _MOST_SAFETENSORS_HEADER:
         if length + 8 > size:
             raise ModelError(f"{label} is incomplete ({size:,} bytes here)", hint=_AGAIN)
+        if length > _MOST_HEADER_READ:
+            raise ModelError(f"{label} is refused: its header alone is {length:,} bytes, more than weights ever need")
         return "safetensors"
     if start.startswith(b"PK\x03\x04"):
         return "zip"

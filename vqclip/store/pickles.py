@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from vqclip.store.torchscript import is_program
 from vqclip.words import clean
 
 MOST_MEMBERS = 10_000
-MOST_PICKLE_BYTES = 16 * 2**20
+MOST_PICKLE_BYTES = 4 * 2**20  # as text of rare letters it takes four times that
+MOST_DIRECTORY_BYTES = 2 * 2**20
+MOST_NOTE_BYTES = 4096
 LEGACY_PICKLES = 5
 
 _MEMBER = re.compile(
@@ -89,10 +91,20 @@ def _damaged(path: Path) -> ModelError:
     return ModelError(f"{path.name} is incomplete or not a weight file ({size} here)", hint="get the file again")
 
 
+class _Directory(FileIO):
+    """A zip read for its list of parts, which is measured before it is read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_DIRECTORY_BYTES:
+            name = Path(str(self.name)).name
+            raise ModelError(f"{name} is refused: the list of its parts alone is {size:,} bytes", hint=_SAFE_HINT)
+        return super().read(-1 if size is None else size)
+
+
 def _check_zip(path: Path) -> None:
     """Refuses a zip that torch would not have written: compressed, overlapping, oversized or with foreign members."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Directory(path) as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, NotImplementedError) as error:
         raise _damaged(path) from error
@@ -111,6 +123,9 @@ def _check_zip(path: Path) -> None:
             raise ModelError(f"{path.name} is refused: its zip is compressed, which torch never does", hint=_SAFE_HINT)
         if member.filename.endswith("/data.pkl") and member.file_size > MOST_PICKLE_BYTES:
             raise ModelError(f"{path.name} is refused: its index alone is {member.file_size:,} bytes", hint=_SAFE_HINT)
+        if "/data" not in member.filename and member.file_size > MOST_NOTE_BYTES:
+            said = f"{clean(member.filename)[:80]} in its zip is {member.file_size:,} bytes"
+            raise ModelError(f"{path.name} is refused: {said}", hint=_SAFE_HINT)
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise ModelError(f"{path.name} is refused: its parts are larger than the file itself", hint=_SAFE_HINT)
     _check_sums(path, members)

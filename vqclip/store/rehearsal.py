@@ -15,6 +15,9 @@ from torch._utils import IMPORT_MAPPING, NAME_MAPPING  # of Python 2, as torch's
 
 MOST_STEPS = 500_000
 MOST_COPIED = 2**18
+MOST_NAMES = 100  # torch goes through all foreign ones at every call
+MOST_TANGLED = 2**22
+PLAIN_BITS = 60  # larger whole numbers can share one hash
 
 _FOREIGN_PREFIXES = ("pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "typing.")
 _FOREIGN = frozenset(
@@ -54,16 +57,27 @@ class Unsafe(Exception):
 
 
 class _Value:
-    """Stands for anything that a pickle makes: of what length, and under which name if it was asked for by one."""
+    """Stands for anything that a pickle makes: of what length, and under which name if it was asked for by one.
 
-    __slots__ = ("items", "length", "name", "weight")
+    plain says that as a key its hash is its own; odd is what the others in a list would cost as keys.
+    """
 
-    def __init__(self, length: int = 0, name: str = "", items: tuple[_Value, ...] | None = None) -> None:
-        self.length, self.name, self.items = length, name, items
+    __slots__ = ("items", "length", "name", "odd", "plain", "weight")
+
+    def __init__(
+        self, length: int = 0, name: str = "", items: tuple[_Value, ...] | None = None, *, plain: bool = False
+    ) -> None:
+        self.length, self.name, self.items, self.plain = length, name, items, plain
         self.weight = 1 + sum(item.weight for item in items or ())
+        self.odd: list[int] | None = None
+
+    def as_key(self) -> int:
+        """What comparing it with another one costs, if the hashes do not tell them apart."""
+        return 0 if self.plain else self.weight + self.length
 
 
-_NUMBER = _Value()
+_NUMBER = _Value(plain=True)
+_HASHED = frozenset({"builtins.set", "collections.Counter", "collections.OrderedDict"})
 
 
 def rehearse(file: BinaryIO) -> set[str]:
@@ -80,6 +94,8 @@ def rehearse(file: BinaryIO) -> set[str]:
         _STEPS[opcode.name](run, argument)
         if run.copied > MOST_COPIED + 2 * (place or 0):
             raise Unsafe("copies of its own parts again and again")
+        if run.tangled > MOST_TANGLED:
+            raise Unsafe("thousands of keys that are no words")
     return run.foreign
 
 
@@ -91,7 +107,7 @@ class _Run:
         self.marks: list[int] = []
         self.memory: dict[int, _Value] = {}
         self.foreign: set[str] = set()
-        self.copied = 0
+        self.copied = self.tangled = self.keys = self.names = 0
 
     def push(self, value: _Value) -> None:
         self.stack.append(value)
@@ -105,6 +121,9 @@ class _Run:
 
     def ask(self, words: str) -> None:
         """Brings a name, if it may be in a weight file."""
+        self.names += 1
+        if self.names > MOST_NAMES:
+            raise Unsafe(f"more than {MOST_NAMES} names")
         module, name = words.split(" ", 1)
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         name = f"{module}.{name}"
@@ -112,7 +131,7 @@ class _Run:
             self.foreign.add(name)
         elif name not in _CALLED and not _TYPE.fullmatch(name):
             raise Unsafe(name)
-        self.push(_Value(name=name))
+        self.push(_Value(name=name, plain=True))
 
     def get(self, place: int) -> None:
         value = self.memory[place]
@@ -134,6 +153,8 @@ class _Run:
             raise Unsafe("_codecs.encode to something else than latin1")
         length = sum(value.length for value in given)
         self.copied += length
+        if called.name in _HASHED:
+            self.hash([cost for value in given for cost in value.odd or ()])
         self.push(_Value(length))
 
     def build(self, _: Any) -> None:
@@ -145,6 +166,22 @@ class _Run:
             raise ValueError("a number does not grow")
         self.stack[-1].length += len(values)
 
+    def extend(self, values: list[_Value]) -> None:
+        self.grow(values)
+        if costs := [cost for value in values if (cost := value.as_key())]:
+            self.stack[-1].odd = self.stack[-1].odd or []
+            self.stack[-1].odd += costs
+
+    def fill(self, values: list[_Value]) -> None:
+        self.grow(values)
+        self.hash([cost for key in values[::2] if (cost := key.as_key())])
+
+    def hash(self, costs: list[int]) -> None:
+        """Takes these as keys: in the worst case each is compared with all before it."""
+        for cost in costs:
+            self.tangled += self.keys * cost
+            self.keys += 1
+
     def take(self, count: int) -> list[_Value]:
         values = self.stack[-count:]
         del self.stack[-count:]
@@ -155,23 +192,25 @@ class _Run:
 
 
 def _text(run: _Run, text: str) -> None:
-    run.push(_Value(len(text), "'latin1'" if text == "latin1" else ""))
+    run.push(_Value(len(text), "'latin1'" if text == "latin1" else "", plain=True))
 
 
 _STEPS: dict[str, Callable[[_Run, Any], Any]] = {
     **dict.fromkeys(
-        ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "BINFLOAT", "LONG1"),
+        ("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "BINFLOAT"),
         lambda run, _: run.push(_NUMBER),
     ),
+    "LONG1": lambda run, number: run.push(_NUMBER if number.bit_length() <= PLAIN_BITS else _Value()),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINSTRING"), _text),
     **dict.fromkeys(("EMPTY_LIST", "EMPTY_DICT"), lambda run, _: run.push(_Value())),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), lambda run, place: run.memory.update({place: run.stack[-1]})),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Run.get),
     **dict.fromkeys(("REDUCE", "NEWOBJ"), _Run.call),
-    **dict.fromkeys(("APPENDS", "SETITEMS"), lambda run, _: run.grow(run.popped())),
+    "APPENDS": lambda run, _: run.extend(run.popped()),
+    "SETITEMS": lambda run, _: run.fill(run.popped()),
     **dict.fromkeys(("PROTO", "STOP"), lambda run, _: None),
-    "APPEND": lambda run, _: run.grow(run.take(1)),
-    "SETITEM": lambda run, _: run.grow(run.take(2)),
+    "APPEND": lambda run, _: run.extend(run.take(1)),
+    "SETITEM": lambda run, _: run.fill(run.take(2)),
     "MARK": lambda run, _: run.marks.append(len(run.stack)),
     "EMPTY_TUPLE": lambda run, _: run.join([]),
     "TUPLE": lambda run, _: run.join(run.popped()),
