@@ -4,9 +4,9 @@ import pickle
 import struct
 import time
 import zipfile
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -171,6 +171,14 @@ def test_the_header_of_safetensors_is_measured_before_it_is_read(tmp_path):
     (tmp_path / "evil.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     with small(MOST_MEGABYTES), watched(5), pytest.raises(ModelError, match="its header alone is"):
         read_weights(tmp_path / "evil.safetensors")
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_filled_dictionaries_and_small_things_of_foreign_kinds_do_no_harm(zipped, tmp_path):
+    document = {"state_dict": {"a": torch.arange(3.0)}, "optimizer": defaultdict(dict, {0: {"step": 1}})}
+    document["hyper"] = [frozenset([1]), torch.__version__, PurePosixPath("a"), np.float32]
+    torch.save(document, tmp_path / "filled.ckpt", _use_new_zipfile_serialization=zipped)
+    assert read_weights(tmp_path / "filled.ckpt")["a"].tolist() == [0, 1, 2]
 
 
 def test_an_index_is_measured_before_it_is_read(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,15 @@ LEGACY_PICKLES = 5
 _MEMBER = re.compile(
     r"[^/]+/(data/\d+|data\.pkl|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)"
 )
+_DICTIONARIES = ("Dict", "defaultdict")
 _SAFE_HINT = "take a .safetensors file, or one from a source that publishes its checksum"
+
+
+class _Words:
+    """Takes the place of a foreign dictionary, which is filled like any other; it becomes a plain one."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        return OrderedDict()
 
 
 class _StandIn:
@@ -54,7 +63,9 @@ def read_pickled(path: Path, *, zipped: bool) -> Any:
     if zipped:
         _check_zip(path)
     try:
-        stand_ins = [(_StandIn, name) for name in sorted(_foreign(path, zipped))]
+        stand_ins = [
+            (_Words if name.endswith(_DICTIONARIES) else _StandIn, name) for name in sorted(_foreign(path, zipped))
+        ]
         with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)

@@ -24,7 +24,12 @@ _FOREIGN = frozenset(
     {
         "argparse.Namespace",
         "collections.defaultdict",
+        "builtins.frozenset",
+        "torch.torch_version.TorchVersion",
         "pathlib.Path",
+        "pathlib.PurePosixPath",
+        "pathlib.PureWindowsPath",
+        *(f"numpy.{name}" for name in ("bool", "bool_", "float16", "float32", "float64", "int32", "int64", "uint8")),
         "pathlib.PosixPath",
         "pathlib.WindowsPath",
         "numpy.dtype",
