@@ -171,6 +171,14 @@ def test_what_is_no_film_cannot_be_resumed(vqclip, tmp_path):
         assert (code, out) == (2, "") and words in err
 
 
+def test_a_film_goes_on_from_within_its_folder(vqclip, monkeypatch, tmp_path):
+    assert vqclip("zoom", "a castle", "--frames", "1", "-o", "a.mp4", "-q")[0] == 0
+    (tmp_path / "a.mp4").unlink()
+    monkeypatch.chdir("a.frames")
+    code, out, err = vqclip("resume", ".", "-q", paint=False)
+    assert (code, out) == (0, f"{tmp_path / 'a.mp4'}\n") and (tmp_path / "a.mp4").exists(), err
+
+
 @pytest.mark.parametrize("command", ["encode-film", "resume"])
 def test_an_empty_variable_of_a_script_does_not_mean_the_current_folder(vqclip, monkeypatch, command):
     assert vqclip("zoom", "a castle", "--frames", "1", "-q")[0] == 0

@@ -104,7 +104,8 @@ def resume(
     command line is: it says which models to load.
     Raises: UsageError if the folder holds no film; every kind of VqclipError.
     """
-    job, models = _read_job(folder, on_note, dict(delivery or {}))
+    named = folder if folder.name not in ("", "..") else folder.resolve()  # the film lies beside it, by its name
+    job, models = _read_job(named, on_note, dict(delivery or {}))
     probe(job.settings, job.film, job.delivery, on_note)
     return job.run(models, stop)
 
