@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from steps import start_python
+from test_filming import wait_for
 from test_footage import clip
 from test_sound import drum, save
-from test_zoom import PROGRAM, hashes, length, wait_for
+from test_zoom import PROGRAM, hashes, length
 
 from vqclip.cli.main import main
 from vqclip.sinks.film import write_film

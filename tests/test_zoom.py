@@ -271,3 +271,13 @@ def test_memory_does_not_grow_with_the_film(tiny_models, tmp_path):
         assert ran.returncode == 0, err
         peaks.append(int(err.split()[-1]) / 1024)
     assert peaks[1] - peaks[0] < 40, peaks
+
+
+def test_an_encoded_film_tells_no_more_than_the_film_did(vqclip, tiny_models, tmp_path):
+    for name, more in (("open", []), ("shut", ["--private"])):
+        assert vqclip("zoom", "a castle", "--frames", "2", *more, "-o", f"{name}.mp4", "-q")[0] == 0
+        assert vqclip("encode-film", f"{name}.frames", "-o", f"{name}2.mp4", "-q", paint=False)[0] == 0
+    said, hidden = ((tmp_path / f"{name}2.mp4").read_bytes() for name in ("open", "shut"))
+    assert b"a castle" in said and b"a castle" not in hidden
+    folder = str(Path(tiny_models.vqgan).parent).encode()
+    assert folder not in said + hidden and Path(tiny_models.vqgan).name.encode() in said

@@ -11,9 +11,11 @@ from typing import Any
 
 from PIL import Image
 
-from vqclip.errors import PictureError
+from vqclip.errors import PictureError, VqclipError
 from vqclip.films import loop_frames
 from vqclip.runs.planned import read_script, script_facts
+from vqclip.runs.recipe import plain_settings
+from vqclip.settings import Settings
 from vqclip.sinks.film import write_film
 from vqclip.sinks.frames import frame_files, read_frame, read_frames
 from vqclip.sinks.interpolate import interpolated
@@ -44,7 +46,8 @@ def encode(
     Raises: UsageError, PictureError, OutputError.
     """
     paths = frame_files(folder)
-    recipe = _recipe(folder, paths[0])
+    job = _job(folder)
+    recipe = _told(job) or _carried(paths[0])
     film = recipe.get("film") if isinstance(recipe.get("film"), dict) else {}
     overlap = _whole(film.get("loop")) if len(paths) == _whole(film.get("frames")) + _whole(film.get("loop")) else 0
     speed = fps or (_number(film.get("fps")) or FPS)
@@ -62,19 +65,33 @@ def encode(
     if interpolate:
         target = Fraction(interpolate).limit_denominator(1001)
         pictures, rate = interpolated(pictures, size=size, fps=rate, to=target), max(target, rate)
-    how = {"recipe": recipe, "overwrite": overwrite, "sound": sound, "on_note": on_note}
+    delivery = job.get("delivery")
+    private = isinstance(delivery, dict) and delivery.get("metadata") == "private"
+    how = {"recipe": recipe, "private": private, "overwrite": overwrite, "sound": sound, "on_note": on_note}
     return write_film(path, pictures, size=size, fps=rate, **how)
 
 
-def _recipe(folder: Path, first: Path) -> Mapping[str, Any]:
-    """What the folder says about its frames, or the first picture: nothing in it is trusted."""
+def _job(folder: Path) -> Mapping[str, Any]:
+    """What the folder says about its frames: nothing in it is trusted."""
     try:
         values = json.loads((folder / JOB).read_text(encoding="utf-8"))
-        if isinstance(values, dict):
-            kept = {key: values[key] for key in ("schema", "settings", "film", "models") if key in values}
-            return {"schema": 1, "settings": {}, **kept, **_origin(values)}
     except (OSError, ValueError):
-        pass
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _told(job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The recipe of the film whose frames they are, files of its own without their folders; {} where it is not ours."""
+    try:
+        settings = plain_settings(Settings.make(job["settings"]))
+    except (KeyError, TypeError, ValueError, VqclipError):
+        return {}
+    kept = {key: job[key] for key in ("schema", "film", "models") if key in job}
+    return {"schema": 1, **kept, "settings": settings, **_origin(job)}
+
+
+def _carried(first: Path) -> Mapping[str, Any]:
+    """The recipe in the first picture, or {}."""
     try:
         with first.open("rb") as file:
             return read_recipe(file, name=first.name)
