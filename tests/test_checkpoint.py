@@ -261,6 +261,12 @@ def test_a_safetensors_file_is_known_by_its_header_whatever_its_length(tmp_path)
         assert read_weights(path)["a"].tolist() == [0]
 
 
+def test_a_crowd_of_empty_weights_is_refused_by_its_number(tmp_path):
+    save_file({f"w{number}": torch.zeros(0) for number in range(20_001)}, tmp_path / "crowd.safetensors")
+    with pytest.raises(ModelError, match="20,001 weights in one file"):
+        read_weights(tmp_path / "crowd.safetensors")
+
+
 def test_damaged_headers_of_our_own_files_are_refused(tmp_path):
     tensors = {"a": torch.zeros(1)}
     for number, text in enumerate(["{", "[]", "[" * 5000, "null"]):
