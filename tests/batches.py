@@ -49,7 +49,7 @@ def telling(stop, number):
     heard.touch()
 
 limit.threading = SimpleNamespace(Event=Hour, Thread=threading.Thread)
-limit.LEAST = limit.MOST = 1.0
+limit.PATIENCE = 1.0
 room.painting, StopFlag.set = hanging, telling
 if __name__ == "__main__":
     sys.exit(main())

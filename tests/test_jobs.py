@@ -124,8 +124,11 @@ def test_failures_are_kept_with_their_reason_until_the_job_is_done(tmp_path) -> 
     (tmp_path / "new" / ".vqclip" / "x.failed").write_text("{")
     ledger.state(JOB).write_bytes(b"")
     assert ledger.failures() == {JOB: {"message": "no"}} and ledger.begun() == {JOB}
+    (tmp_path / "new" / f"fog-5-{JOB}.unfinished.png").write_bytes(b"")
+    (tmp_path / "new" / "fog-5-another.unfinished.png").write_bytes(b"")
     ledger.tidy([JOB])
     assert os.listdir(tmp_path / "new" / ".vqclip") == ["x.failed"]
+    assert sorted(os.listdir(tmp_path / "new")) == [".vqclip", "fog-5-another.unfinished.png"]
 
 
 def test_the_plan_comes_back_and_what_is_none_is_refused(tmp_path) -> None:

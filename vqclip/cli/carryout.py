@@ -59,6 +59,7 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     teller = _Teller(delivery, len(mine), len(mine) - len(stands.left))
     teller.begin(_counts(mine, stands), folder)
     if not stands.left:
+        ledger.tidy(stands.done)
         _write_grid(mine, ledger, own, teller.note)
         return 0
     share_cores()
@@ -70,7 +71,7 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     teller.end()
     _write_grid(mine, ledger, own, teller.note)
     if stop.signal is not None and teller.left:
-        teller.say_how_to_go_on(own["words"])
+        teller.say_how_to_go_on(own["words"], folder)
         return stop.exit_code
     if teller.failures:
         raise PartialError(f"{len(teller.failures)} of {len(mine)} pictures failed", hint=_reasons(teller.failures))
@@ -144,9 +145,12 @@ class _Teller:
         """Sums up."""
         self._event("end", {"done": self._done, "failed": len(self.failures), "left": self.left})
 
-    def say_how_to_go_on(self, words: Sequence[str]) -> None:
-        """Prints the line that resumes: the words of this very command."""
-        say.note(f"{self.left} pictures are left; the same command goes on: {shlex.join(['vqclip', *words])}")
+    def say_how_to_go_on(self, words: Sequence[str], folder: Path) -> None:
+        """Prints the line that resumes: the words of this very command, or the folder if its prompts were piped in."""
+        if "-" in words:
+            say.note(f"{self.left} pictures are left; go on with: {shlex.join(['vqclip', 'resume', str(folder)])}")
+        else:
+            say.note(f"{self.left} pictures are left; the same command goes on: {shlex.join(['vqclip', *words])}")
 
     def _event(self, name: str, facts: Mapping[str, Any]) -> None:
         if self._json:

@@ -165,6 +165,9 @@ def _paint_all(jobs: list[Settings], asked: Asked, stop: StopFlag) -> int:
             say.failure(error.message, error.hint, error.exit_code, as_json=asked.delivery.json_lines)
             continue
         if stopped:
+            if number < asked.count and not asked.delivery.quiet:
+                rest = f"--seed {jobs[number].seed} --count {asked.count - number}"
+                say.note(f"{asked.count - number} of {asked.count} are not begun; the same with {rest} paints them")
             return 128 + stopped
     if len(failed) == asked.count:
         raise failed[-1]

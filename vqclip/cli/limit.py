@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import re
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +19,9 @@ if TYPE_CHECKING:
     from vqclip.cli.options import Asked
     from vqclip.sinks.play import StopFlag
 
-# A step hangs if it takes so many times as long as the slowest before it, within these seconds.
-SLOWER, LEAST, MOST = 10, 60.0, 600.0
+PATIENCE = 600.0  # seconds that the last step, its picture or a film's encoding may take once the time is over
 LOOK_SECONDS = 0.5
+SAYING = 5.0  # seconds that the last words may take, if nobody reads them
 ENDED = signal.SIGTERM
 
 _SPAN = re.compile(r"(?:([\d.]{1,6})h)?(?:([\d.]{1,6})m(?:in)?)?(?:([\d.]{1,9})s?)?")
@@ -62,20 +61,23 @@ def _watch(asked: Asked, timeout: float, stop: StopFlag, over: threading.Event) 
         return
     late = time.monotonic()
     stop.set(ENDED)
-    if not asked.delivery.quiet:
-        say.note("the time is over: stopping after this step")
-    patience = min(MOST, max(LEAST, SLOWER * stop.slowest))
+    if not asked.delivery.quiet:  # apart, for a terminal that takes no words must not end the watch
+        words = "the time is over: stopping after this step"
+        threading.Thread(target=say.note, args=(words,), daemon=True).start()
     while not over.wait(LOOK_SECONDS):
-        if time.monotonic() - max(late, stop.heard) > patience:
-            _end(stop, patience, as_json=asked.delivery.json_lines)
+        if time.monotonic() - max(late, stop.heard) > PATIENCE:
+            _end(stop, as_json=asked.delivery.json_lines)
 
 
-def _end(stop: StopFlag, patience: float, *, as_json: bool) -> None:
-    last = f"the last was {stop.place}" if stop.place else "there was none before"
-    said = f"the time is over, and no step came to its end for {patience:.0f} s: {last}"
-    hint = "what was saved before is whole; `vqclip doctor` checks the machine"
-    say.failure(said, hint, 128 + ENDED, as_json=as_json)
-    sys.stderr.flush()
+def _end(stop: StopFlag, *, as_json: bool) -> None:
+    """Ends the workers, says why, and ends this process, also where nobody listens."""
     for child in multiprocessing.active_children():
         child.kill()
+    last = f"the last was {stop.place}" if stop.place else "there was none before"
+    said = f"the time is over, and no step came to its end for {PATIENCE:.0f} s: {last}"
+    hint = "what was saved before is whole; `vqclip doctor` checks the machine"
+    how = {"as_json": as_json}
+    words = threading.Thread(target=say.failure, args=(said, hint, 128 + ENDED), kwargs=how, daemon=True)
+    words.start()
+    words.join(SAYING)
     os._exit(128 + ENDED)

@@ -20,6 +20,7 @@ from vqclip.sinks.names import on_disk, slug
 from vqclip.sinks.publish import output_error, prepare, publish, sweep
 
 WORK = ".vqclip"
+UNFINISHED = ".unfinished.png"
 SCHEMA = 1
 MAX_PLAN = 512 * 1024 * 1024
 
@@ -88,7 +89,7 @@ class Ledger:
     def finish(self, job: str) -> None:
         """Removes all that is kept of a job beside its finished picture."""
         self.forget(job)
-        for path in self.folder.glob(f"*-{job}.unfinished.png"):
+        for path in self.folder.glob(f"*-{job}{UNFINISHED}"):
             path.unlink(missing_ok=True)
 
     def forget(self, job: str) -> None:
@@ -100,8 +101,9 @@ class Ledger:
     def tidy(self, finished: Iterable[str]) -> None:
         """Removes what finished jobs and dead processes left behind."""
         left = {name.split(".")[0] for name in _names(self._work)}
+        left |= {name.removesuffix(UNFINISHED).rpartition("-")[2] for name in _names(self.folder) if UNFINISHED in name}
         for job in left.intersection(finished):
-            self.forget(job)
+            self.finish(job)
         sweep(self._work)
         sweep(self.folder)
 

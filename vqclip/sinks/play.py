@@ -27,15 +27,14 @@ class Sink(Protocol):
 class StopFlag:
     """Whether a signal has asked to stop, and which one; true as soon as one has.
 
-    It also knows how far the run is, for who watches that it goes on: the place that was reached last, when that was
-    (by the monotonic clock), and the longest time between two places.
+    It also knows how far the run is, for who watches that it goes on: the place that was reached last, and when that
+    was (by the monotonic clock).
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self.place = ""
         self.heard = time.monotonic()
-        self.slowest = 0.0
 
     def set(self, number: int) -> None:
         """Remembers the signal that asked first."""
@@ -44,9 +43,7 @@ class StopFlag:
 
     def reach(self, place: str) -> None:
         """Remembers how far the run is."""
-        now = time.monotonic()
-        self.slowest = max(self.slowest, now - self.heard)
-        self.place, self.heard = place, now
+        self.place, self.heard = place, time.monotonic()
 
     def __bool__(self) -> bool:
         return self.signal is not None
