@@ -85,7 +85,8 @@ class Cluster:
         finally:
             for painter in crew:
                 ray.kill(painter)
-            ray.shutdown()
+            with redirect_stdout(sys.stderr):  # here Ray prints, in this very thread, what it had held back
+                ray.shutdown()
 
     def _read(self, answer: Any, job: Job, note: Note) -> Report:
         try:
