@@ -1,4 +1,4 @@
-"""A batch on a Ray cluster: painters that live on its machines, keep their models, and are started anew if they die."""
+"""A batch on a Ray cluster: painters that live on its machines, keep their models, and are replaced if they die."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import os
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout, suppress
+from functools import partial
 from typing import Any, cast
 
 from vqclip.errors import MemoryFullError, OutputError, UsageError
@@ -19,8 +20,8 @@ from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
 
-RETRIES = 3
-RESTARTS = 1000
+LOSSES = 5
+"""How many painters one job may lose before it counts as failed: each time, all other jobs go first."""
 LOOK_SECONDS = 0.2
 CORES_OF_A_PAINTER = 2
 
@@ -52,7 +53,7 @@ class Cluster:
     def paint(
         self, jobs: Sequence[Job], ledger: Ledger, delivery: Delivery, *, stop: StopFlag, note: Note
     ) -> Iterator[Report]:
-        """Paints jobs on the cluster, reporting as they finish. A job whose machine is lost is given to another.
+        """Paints jobs on the cluster, reporting as they finish. One that loses its painter waits again.
 
         Raises: OutputError if the folder cannot be written.
         """
@@ -63,10 +64,11 @@ class Cluster:
         self, jobs: Sequence[Job], ledger: Ledger, delivery: Delivery, *, stop: StopFlag, note: Note
     ) -> Iterator[Report]:
         ray = self._ray
-        kind = ray.remote(max_restarts=RESTARTS, max_task_retries=RETRIES, max_concurrency=2, **self._needs)(_Painter)
+        kind = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2, **self._needs)(_Painter)
         delivery = delivery.model_copy(update={"threads": self.threads, "quiet": True})
-        free = [kind.remote(ledger, delivery, os.getcwd()) for _ in range(min(self.painters, len(jobs)))]
-        crew, queue, busy, told = list(free), deque(jobs), {}, False
+        hire = partial(kind.remote, ledger, delivery, os.getcwd())
+        free, queue, busy = [hire() for _ in range(min(self.painters, len(jobs)))], deque(jobs), {}
+        losses, told = Counter[str](), False
         try:
             while busy or (queue and not stop):
                 while free and queue and not stop:
@@ -76,30 +78,48 @@ class Cluster:
                     ray.kill(free.pop())  # one that the cluster has no room for yet, and its job, may have this place
                 if stop and not told:
                     told = True
-                    for painter in crew:
+                    for _, painter in busy.values():
                         painter.stop.remote()
                 for answer in ray.wait(list(busy), timeout=LOOK_SECONDS)[0] if busy else ():
                     job, painter = busy.pop(answer)
-                    free.append(painter)
-                    yield self._read(answer, job, note)
+                    report, lives = self._read(answer, job, note, losses)
+                    if not lives:
+                        ray.kill(painter)  # should it be out of reach only
+                    free.append(painter if lives else hire())
+                    if report is None:
+                        queue.append(job)
+                    else:
+                        yield report
         finally:
-            for painter in crew:
+            for painter in (*free, *(painter for _, painter in busy.values())):
                 ray.kill(painter)
             with redirect_stdout(sys.stderr):  # here Ray prints, in this very thread, what it had held back
                 ray.shutdown()
 
-    def _read(self, answer: Any, job: Job, note: Note) -> Report:
+    def _read(self, answer: Any, job: Job, note: Note, losses: Counter[str]) -> tuple[Report | None, bool]:
+        """What became of a job, None if it is to be painted again, and whether its painter lives."""
+        errors = self._ray.exceptions
         try:
             said, notes = self._ray.get(answer)
-        except self._ray.exceptions.RayError as error:
+        except errors.RayError as error:
             reason = str(error).strip().splitlines()[0]
-            failure = Failure(f"the cluster lost it {RETRIES + 1} times: {reason}", None, MemoryFullError.exit_code)
-            return Report(job, failure=failure)
+            if isinstance(error, errors.RayTaskError):
+                return _failed(job, reason), True
+            losses[job.id] += 1
+            if getattr(error, "actor_init_failed", False):
+                return _failed(job, f"no painter could be started on the cluster: {reason}"), False
+            if losses[job.id] < LOSSES:
+                return None, False
+            return _failed(job, f"the cluster lost it {LOSSES} times: {reason}"), False
         for text in notes:
             note(text)
         if isinstance(said, OutputError):
             raise said
-        return said
+        return said, True
+
+
+def _failed(job: Job, reason: str) -> Report:
+    return Report(job, failure=Failure(reason, None, MemoryFullError.exit_code))
 
 
 class _Stdout:
@@ -113,7 +133,7 @@ class _Stdout:
 
 
 class _Painter:
-    """Lives on one machine of the cluster. Failures of a job come back as answers, so Ray repeats only lost ones."""
+    """Lives on one machine of the cluster. Failures of a job come back as answers: what Ray raises is its own."""
 
     def __init__(self, ledger: Ledger, delivery: Delivery, home: str) -> None:
         with suppress(OSError):
@@ -130,7 +150,7 @@ class _Painter:
         except OutputError as error:
             return error, notes
         except LostDeviceError:
-            os._exit(LOST_DEVICE)  # Ray starts the painter anew, and gives it the job again
+            os._exit(LOST_DEVICE)  # a new painter gets the job
 
     def stop(self) -> None:
         self._stop.set(15)
