@@ -99,7 +99,7 @@ def test_painters_and_drivers_killed_on_a_cluster_lose_nothing(
     record_property("kills", killed)
     assert driver.returncode == 0, err
     assert killed == len(range(len(before), JOBS, EVERY)) and strays(folder) == []
-    assert len(pictures(folder)) == JOBS and len(set(out.split())) == JOBS - len(before)
+    assert len(pictures(folder)) == JOBS and len(out.split()) == len(set(out.split())) == JOBS - len(before)
     assert all(path.stat().st_mtime_ns == when for path, when in before.items())
     assert main([*command, "-o", str(tmp_path / "here")]) == 0
     assert pictures(tmp_path / "here") == pictures(folder)

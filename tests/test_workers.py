@@ -216,7 +216,7 @@ def test_twenty_kills_among_two_hundred_jobs_lose_nothing(tiny_models, tmp_path,
     record_property("kills", killed)
     assert driver.returncode == 0, err
     assert killed == 20
-    assert len(pictures(folder)) == 200 == len(set(out.split())) and strays(folder) == []
+    assert len(pictures(folder)) == 200 == len(out.split()) == len(set(out.split())) and strays(folder) == []
 
 
 @pytest.mark.long
