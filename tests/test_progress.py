@@ -85,6 +85,13 @@ def test_a_film_of_six_frames_ends_with_the_sixth(stream, json_lines):
         assert "frame 6/6" in shown and "0 s left" in shown and "/5" not in shown
 
 
+@pytest.mark.parametrize(("frames", "place"), [(10, "frame 10 of 10"), (1, "frame 1 of 1")])
+def test_the_place_that_was_reached_counts_frames_as_progress_does(frames, place):
+    stop, said = StopFlag(), io.StringIO()
+    play((make_frame(index, frames) for index in range(frames)), progress("x", stream=said), stop=stop)
+    assert stop.place == place and f"x: {place.replace(' of ', '/')}," in said.getvalue()
+
+
 def test_a_stopped_run_says_where_it_stopped():
     stop, stream = StopFlag(), io.StringIO()
     loop = (make_step(n, 10) for n in range(11))

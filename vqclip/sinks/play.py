@@ -110,7 +110,14 @@ def play(events: Iterable[E], *sinks: Sink, stop: StopFlag | None = None) -> E |
     return last
 
 
+def first_of(event: Any) -> int:
+    """What a loop's first event is called: step 0 is before any painting, but frame 1 is a frame that is there."""
+    return int(getattr(event, "unit", "step") == "frame")
+
+
 def _place(event: Any) -> str:
-    """An event in words, such as step 3 of 300."""
-    place = f"{getattr(event, 'unit', 'step')} {getattr(event, 'index', event)}"
-    return f"{place} of {event.steps}" if getattr(event, "steps", None) else place
+    """An event in words, such as step 3 of 300, or frame 1 of 24."""
+    index, last = getattr(event, "index", None), getattr(event, "steps", 0)
+    first = first_of(event)
+    place = f"{getattr(event, 'unit', 'step')} {event if index is None else index + first}"
+    return f"{place} of {last + first}" if last + first else place

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Ta
 from rich.table import Column
 from rich.text import Text
 
-from vqclip.sinks.play import Sink, StopFlag
+from vqclip.sinks.play import Sink, StopFlag, first_of
 from vqclip.words import clean
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ class Pace:
         loss = float(event.loss)
         pace = statistics.median(self._seconds) if self._seconds else None
         unit = getattr(event, "unit", "step")
-        shift = int(unit == "frame")  # step 0 is before any painting, but frame 0 is a frame that is there
+        first = first_of(event)
         return Report(
-            step=event.index + shift,
-            steps=event.steps + shift,
+            step=event.index + first,
+            steps=event.steps + first,
             loss=loss if math.isfinite(loss) else None,
             skipped=int(event.skipped),
             seconds_per_step=pace,
