@@ -84,6 +84,7 @@ def test_every_exit_code_stands_in_help_readme_and_reference():
     for code in (0, 1, *(error.exit_code for error in VqclipError.__subclasses__())):
         assert re.search(rf"\b{code} [a-z]", build().epilog)
         assert all(f"\n| {code} |" in text for text in texts)
+    assert "143 SIGTERM, --timeout" in build().epilog and all("143" in text and "--timeout" in text for text in texts)
 
 
 def test_every_page_is_linked_in_the_readme():

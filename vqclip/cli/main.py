@@ -29,7 +29,7 @@ Exit codes:
   0 done            3 some of several failed    6 cannot write the result
   1 a bug           4 model missing, refused    7 out of memory
   2 wrong usage     5 cannot read a picture     8 diverged
-  130 Ctrl-C        143 SIGTERM                 129 SIGHUP
+  130 Ctrl-C        143 SIGTERM, --timeout      129 SIGHUP
 """
 
 
