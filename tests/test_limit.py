@@ -47,16 +47,26 @@ def hour_over_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90", 90), ("1.5", 1.5), ("90 s", 90), ("90m", 5400), ("2H", 7200), ("2 h 10 min", 7800), ("1h30m5s", 5405)],
-)
+    [("90", 90), ("1.5", 1.5), ("90s", 90), (" 90 s ", 90), ("90m", 5400), ("2H", 7200), ("2 h 10 min", 7800),
+     ("1h30m", 5400), ("1h 30m", 5400), ("1h30m5s", 5405), ("1h 5s", 3605), ("123456789", 123456789)],
+)  # fmt: skip
 def test_a_span_of_time_is_read_as_people_write_it(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5", "soon", "1.2.3", "h", "2d", "5m 2h", "nan", "1e9", "9" * 99])
+@pytest.mark.parametrize("text", ["", "0", "-5", "soon", "1.2.3", "h", "2d", "5m 2h", "nan", "1e9", "9" * 99, "1 30"])
 def test_what_is_no_span_of_time_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--timeout"):
+    with pytest.raises(UsageError, match="is no span of time"):
         seconds_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"), [("1h30", "m, or s,"), ("1 h 30", "m, or s,"), ("1m30", "s"), ("1h30m5", "s")]
+)
+def test_a_number_behind_a_unit_must_say_its_own(text: str, cure: str) -> None:
+    with pytest.raises(UsageError, match="does not say the unit of its last number") as caught:
+        seconds_of(text)
+    assert caught.value.exit_code == 2 and caught.value.hint == f"write {cure} behind it"
 
 
 def test_a_wrong_timeout_is_exit_2_before_any_work(tiny_models, tmp_path, monkeypatch, capsys) -> None:

@@ -24,19 +24,24 @@ LOOK_SECONDS = 0.5
 SAYING = 5.0  # seconds that the last words may take, if nobody reads them
 ENDED = signal.SIGTERM
 
-_SPAN = re.compile(r"(?:([\d.]{1,6})h)?(?:([\d.]{1,6})m(?:in)?)?(?:([\d.]{1,9})s?)?")
+_NUMBER = r"([\d.]{1,9})\s*"
+_SPAN = re.compile(rf"(?:{_NUMBER}h\s*)?(?:{_NUMBER}m(?:in)?\s*)?(?:{_NUMBER}(s?))?")
 
 
 def seconds_of(text: str) -> float:
-    """A span of time in seconds: 90, 90 s, 90m, 2h, 2 h 30 min. Raises: UsageError."""
-    found = _SPAN.fullmatch("".join(text.casefold().split()))
+    """A span of time in seconds: 90, 90 s, 90m, 2h, 2 h 30 min. Raises: UsageError, also for 1h30: 30 of what?"""
+    found = _SPAN.fullmatch(text.casefold().strip())
+    *parts, unit = found.groups() if found else (None,) * 4
     try:
-        hours, minutes, seconds = (float(part or 0) for part in found.groups()) if found else (0, 0, 0)
+        hours, minutes, seconds = (float(part or 0) for part in parts)
     except ValueError:
         hours = minutes = seconds = 0
     total = 3600 * hours + 60 * minutes + seconds
     if not total > 0:
         raise UsageError(f"--timeout {text!r:.80} is no span of time", hint="write seconds, or 90m, or 2h")
+    if unit == "" and (parts[0] or parts[1]):
+        hint = f"write {'s' if parts[1] else 'm, or s,'} behind it"
+        raise UsageError(f"--timeout {text!r:.80} does not say the unit of its last number", hint=hint)
     return total
 
 
