@@ -146,6 +146,15 @@ def test_status_tells_without_torch(vqclip, tiny_models) -> None:
     }  # fmt: skip
 
 
+def test_the_status_of_a_shard_counts_its_jobs_alone(vqclip) -> None:
+    file, seeds = write("p.txt", "a castle\n"), ("--seed", "1..7")
+    assert vqclip("batch", file, *seeds, "--shard", "2/3")[0] == 0
+    for shard, jobs, done in (("1/3", 3, 0), ("2/3", 2, 2)):
+        told = json.loads(vqclip("batch", file, *seeds, "--shard", shard, "--status", "--json")[1])
+        assert (told["jobs"], told["done"], told["left"]) == (jobs, done, jobs - done)
+    assert "jobs     7\ndone     2\n" in vqclip("batch", file, *seeds, "--workers", "auto", "--status")[1]
+
+
 def test_failed_jobs_are_listed_the_others_go_on_and_a_later_run_tries_them_again(vqclip, monkeypatch) -> None:
     import vqclip.runs.picture as room
 
@@ -359,6 +368,9 @@ def test_standard_input_is_a_file_of_prompts(vqclip, monkeypatch) -> None:
         (["batch", "p.txt", "--workers", "many"], "no number of processes"),
         (["batch", "p.txt", "--workers", "many", "--dry-run"], "no number of processes"),
         (["batch", "p.txt", "--workers", "0", "--dry-run"], "no number of processes"),
+        (["batch", "p.txt", "--workers", "0", "--status"], "no number of processes"),
+        (["batch", "p.txt", "--shard", "5/4", "--status"], "no part"),
+        (["batch", "p.txt", "--shard", ""], "no part"),
         (["batch", "p.txt", "q.txt"], "one file"),
         (["batch", "p.txt", "--expand", "all", "--negative", "__nope__"], "no wildcard list 'nope'"),
     ],

@@ -63,7 +63,7 @@ def batch(ctx: typer.Context, file: str, **flags: Any) -> int:
         _remark(made.notes, made.repeated, expand, [row.prompt for row in rows.rows])
     target = _target(asked, "batch" if file == "-" else Path(file).stem)
     if own["status"]:
-        return show_standing(made.jobs, target, asked.delivery)
+        return show_standing(made.jobs, target, asked.delivery, own)
     return carry_out_batch(made.jobs, target, asked, {**own, "words": ctx.obj})
 
 

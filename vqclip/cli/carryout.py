@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 MOST_FAILURES = 20
 
 
-def show_standing(jobs: Sequence[Job], folder: Path, delivery: Delivery) -> int:
-    """Prints what is done, failed and left. Returns 0. Loads no torch."""
+def show_standing(jobs: Sequence[Job], folder: Path, delivery: Delivery, own: Mapping[str, Any]) -> int:
+    """Prints what is done, failed and left, of the shard if one was said. Returns 0. Loads no torch.
+
+    own holds what was said of the batch, and is checked as if it were to be painted. Raises: UsageError.
+    """
     from vqclip.runs.batch import standing
     from vqclip.sinks.ledger import Ledger
 
-    stands = standing(jobs, Ledger(folder))
-    counts = _counts(jobs, stands)
+    mine, _ = _share(jobs, own)
+    stands = standing(mine, Ledger(folder))
+    counts = _counts(mine, stands)
     if delivery.json_lines:
         say.json_line({"event": "status", **counts, "failures": dict(stands.failed)})
         return 0
@@ -45,13 +49,12 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
 
     Raises: PartialError if some failed; OutputError; UsageError.
     """
-    from vqclip.runs.batch import choose_crew, paint_batch, read_workers, standing, take_shard
+    from vqclip.runs.batch import choose_crew, paint_batch, standing
     from vqclip.runs.cores import share_cores
     from vqclip.sinks.ledger import Ledger
 
     ledger, delivery = Ledger(folder.resolve()), asked.delivery
-    workers = read_workers(own.get("workers"), ray=bool(own.get("ray")))
-    mine = take_shard(jobs, own["shard"]) if own.get("shard") else list(jobs)
+    mine, workers = _share(jobs, own)
     if asked.dry_run:
         return _show_plan(mine, ledger, delivery)
     ledger.prepare()
@@ -76,6 +79,14 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
     if teller.failures:
         raise PartialError(f"{len(teller.failures)} of {len(mine)} pictures failed", hint=_reasons(teller.failures))
     return 0
+
+
+def _share(jobs: Sequence[Job], own: Mapping[str, Any]) -> tuple[list[Job], str]:
+    """(the jobs that fall to this run, how many processes paint them). Raises: UsageError."""
+    from vqclip.runs.batch import read_workers, take_shard
+
+    workers = read_workers(own.get("workers"), ray=bool(own.get("ray")))
+    return take_shard(jobs, own["shard"]) if own.get("shard") is not None else list(jobs), workers
 
 
 def _write_grid(jobs: Sequence[Job], ledger: Ledger, own: Mapping[str, Any], note: Callable[[str], None]) -> None:
