@@ -120,6 +120,14 @@ def test_all_mistakes_are_told_with_their_place_before_any_work(vqclip) -> None:
     assert not Path("outputs").exists()
 
 
+def test_mistakes_in_toml_are_told_where_they_stand_and_once(vqclip) -> None:
+    text = 'tv = "y"\n[[picture]]\nprompt = "fog"\n\n[[picture]]\nprompt = "a castle"\n lr = "x"\n'
+    code, _, err = vqclip("batch", write("p.toml", text), "--dry-run")
+    assert code == 2 and "p.toml, line 1, column 1: " in err, err
+    code, _, err = vqclip("batch", write("p.toml", text.removeprefix('tv = "y"\n')), "--dry-run")
+    assert code == 2 and "p.toml, line 6, column 2: " in err, err
+
+
 def test_a_missing_model_has_its_own_exit_code(vqclip) -> None:
     write("p.txt", "fog --vqgan nope\n")
     assert main(["batch", "p.txt", "--dry-run"]) == 4

@@ -132,8 +132,29 @@ def test_toml_has_a_table_for_each_picture_and_what_stands_above_holds_for_all()
     first, second = rows(text, ".toml")
     assert (first.line, said(first), second.line, said(second)) == (2, ["--steps=5"], 5, ["--steps=6"])
     assert problems("a = \n", ".toml")[0].startswith("line 1, column 5: not TOML")
-    assert problems("picture = 5\n", ".toml") == ["line 1, picture: write one table [[picture]] for each picture"]
-    assert problems("[[picture]]\nprompt = 'a'\nlr = 1979-05-27\n", ".toml")[0].startswith("line 1, lr: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ("a = \n", ["line 1, column 5"]),
+        ('a = 1\nb = """x\ny', ["line 3, column 2"]),
+        ("steps = 5\n picture = 5\n", ["line 2, column 2"]),
+        ("[picture]\nprompt = 'a'\n", ["line 1, column 1"]),
+        ("[[picture]]\nprompt = 'a'\n\n  lr = 1979-05-27\n", ["line 4, column 3"]),
+        ("lr = {}\n[[picture]]\nprompt = 'a'\n", ["line 1, column 1"]),
+        ("[[picture]]\nprompt = 'a'\n[[picture]]\nprompt = 5\n", ["line 4, column 1"]),
+        ("steps = 5\npicture = [{prompt = 'a'},\n{prompt = 5}]\n", ["line 2, picture 2, prompt"]),
+    ],
+)  # fmt: skip
+def test_mistakes_in_toml_have_a_line_and_a_column(text, places) -> None:
+    assert [told.split(":")[0] for told in problems(text, ".toml")] == places
+
+
+def test_an_option_in_toml_knows_its_own_line() -> None:
+    first, second = rows('steps = 5\n[[picture]]\nprompt = "a"\n\n[[picture]]\n lr = 6\n', ".toml")
+    assert first.options == (Word("--steps=5", 1, 1),) and second.line == 5
+    assert second.options == (Word("--steps=5", 1, 1), Word("--lr=6", 2, 6))
 
 
 def test_an_unknown_kind_is_refused() -> None:

@@ -5,12 +5,13 @@ import pytest
 
 from vqclip.errors import UsageError
 from vqclip.expressions import FUNCTIONS
-from vqclip.filmfile import key_lines, read_film_file, tell_story
+from vqclip.filmfile import read_film_file, tell_story
 from vqclip.films import FilmSettings
 from vqclip.keyframes import EASINGS
 from vqclip.planner import plan_film
 from vqclip.shotlist import BEATS, LEVELS, TIME, Heard, ShotList
 from vqclip.timeline import Camera, Paint, Scene, Timeline
+from vqclip.tomlplaces import key_places
 
 ROOT = Path(__file__).parent.parent
 DEFAULTS = {"steps": 5, "learning_rate": 0.02, "cutouts": 16, "tv": 1.0}
@@ -139,12 +140,12 @@ def test_what_is_wrong_is_said_with_its_line(plan, text, message, hint):
     assert hint is None or hint in caught.value.hint
 
 
-def test_lines_of_keys_are_found_in_every_kind_of_table():
+def test_places_of_keys_are_found_in_every_kind_of_table():
     text = 'fps = 1\n[camera]\n"zoom" = 2\n[[scene]]\na.b = 1\n[scene.camera]\nzoom = 1\n'
-    text += '[[scene]]\n# x = 1\nprompt = "a"\n'
-    found = key_lines(text)
-    assert found["fps",] == 1 and found["camera", "zoom"] == 3 and found["scene", 0, "a", "b"] == 5
-    assert found["scene", 0, "camera", "zoom"] == 7 and found["scene", 1, "prompt"] == 10
+    text += '[[scene]]\n# x = 1\n  prompt = "a"\n'
+    found = key_places(text)
+    assert found["fps",] == (1, 1) and found["camera", "zoom"] == (3, 1) and found["scene", 0, "a", "b"] == (5, 1)
+    assert found["scene", 0, "camera", "zoom"] == (7, 1) and found["scene", 1, "prompt"] == (10, 3)
 
 
 def test_a_file_of_another_editor_is_read_the_same(read, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +16,8 @@ from vqclip.presets import inside, is_model_name, load_preset, merge, read_text
 from vqclip.prompts import parse_prompts
 from vqclip.settings import Checked, Settings
 from vqclip.timeline import Brush, Camera, Motion, Paint, Scene, Timeline
+from vqclip.tomlplaces import Place, key_places
 
-Place = tuple[str | int, ...]
 _Model = TypeVar("_Model", bound=Checked)
 
 
@@ -48,7 +47,7 @@ def read_film_file(path: Path) -> FilmFile:
         values = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}", hint="see docs/reference/film-files.md") from error
-    lines = key_lines(text)
+    lines = {place: line for place, (line, _) in key_places(text).items()}
     where = partial(_where, str(path), lines)
     timeline = _timeline(values, where)
     picture = {key: inside(key, value, path) for key, value in timeline.picture.items()}
@@ -79,46 +78,6 @@ def tell_story(
     scenes[0]["fade"] = 0.0
     timeline = _timeline({"frames": count, "fps": fps, "scene": scenes}, lambda *_: "the story")
     return FilmFile(timeline, {"prompt": parts[0]})
-
-
-def key_lines(text: str) -> dict[Place, int]:
-    """The line on which each key and table of a TOML file stands, counted from 1.
-
-    TOML's own reader does not tell. This one knows plain and dotted keys and `[tables]`; a line within a text of
-    several lines may mislead it, and then only the line in a message is wrong.
-    """
-    table: Place = ()
-    found: dict[Place, int] = {}
-    counts: dict[Place, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := _HEADER.match(line):
-            table = _place(_names(header[2]), counts, opens=header[1] == "[[")
-            found.setdefault(table, number)
-        elif key := _KEY.match(line):
-            found.setdefault((*table, *_names(key[1])), number)
-    return found
-
-
-_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
-_DOTTED = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
-_HEADER = re.compile(rf"\s*(\[\[?)\s*({_DOTTED})\s*\]")
-_KEY = re.compile(rf"\s*({_DOTTED})\s*=")
-
-
-def _names(dotted: str) -> Place:
-    return tuple(name.strip("\"'") for name in re.findall(_NAME, dotted))
-
-
-def _place(names: Place, counts: dict[Place, int], *, opens: bool) -> Place:
-    """The whole path of a table: tables of an array get the number of the last one, or the next if it opens one."""
-    place: Place = ()
-    for at, name in enumerate(names):
-        place = (*place, name)
-        if opens and at == len(names) - 1:
-            counts[place] = counts.get(place, -1) + 1
-        if place in counts:
-            place = (*place, counts[place])
-    return place
 
 
 def _where(name: str, lines: Mapping[Place, int], *place: str | int) -> str:

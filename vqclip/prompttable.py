@@ -13,14 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 MOST = 10**18
+Spot = tuple[int, int | str]
 
 
 @dataclass(frozen=True)
 class Word:
-    """A word of an option, and where it stands: a column counted from 1, or the name of a table's column."""
+    """A word of an option, and where it stands: a column counted from 1, or the name of a table's column.
+
+    line is None on that of its row; a key of TOML has its own.
+    """
 
     text: str
     place: int | str
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,30 +102,36 @@ def read_jsonl(text: str) -> Rows:
         if not isinstance(values, dict):
             complain(found, number, 1, 'neither an object {"prompt": ...} nor a string')
             continue
-        _add(found, number, values, {key: line.find(json.dumps(key)) + 1 for key in values})
+        _add(found, number, values, {key: (number, line.find(json.dumps(key)) + 1 or key) for key in values})
     return found
 
 
 def read_toml(text: str) -> Rows:
     """A table `[[picture]]` for each picture; what stands above the first holds for all."""
+    from vqclip.tomlplaces import key_places
+
     found = Rows([], [])
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line, column = (int(where[1]), int(where[2])) if where else (text.count("\n") + 1, 1)
+        line, column = map(int, where.groups()) if where else _end_of(text)
         complain(found, line, column, f"not TOML: {str(error).split(' (at ')[0]}")
         return found
     except (RecursionError, ValueError):
         complain(found, 1, None, "nested too deeply, or a number too long, to be TOML for pictures")
         return found
-    pictures = document.pop("picture", [])
+    pictures, places = document.pop("picture", []), key_places(text)
+    first = places.get(("picture",), (1, "picture"))
     if not isinstance(pictures, list) or not all(isinstance(values, dict) for values in pictures):
-        complain(found, 1, "picture", "write one table [[picture]] for each picture")
+        complain(found, *first, "write one table [[picture]] for each picture")
         return found
-    starts = [n for n, line in enumerate(text.split("\n"), start=1) if re.match(r"\s*\[\[\s*\"?picture\b", line)]
+    above = {key: places.get((key,), (1, key)) for key in document}
     for number, values in enumerate(pictures):
-        _add(found, starts[number] if len(starts) == len(pictures) else 1, {**document, **values}, {})
+        table = "picture", number
+        line, inside = (places[table][0], "") if table in places else (first[0], f"picture {number + 1}, ")
+        own = {key: places.get((*table, key), (line, f"{inside}{key}")) for key in values}
+        _add(found, line, {**document, **values}, {**above, **own})
     return found
 
 
@@ -129,36 +140,42 @@ def complain(rows: Rows, line: int, place: int | str | None, text: str) -> None:
     rows.problems.append(Problem(line, place, text))
 
 
-def _add(found: Rows, line: int, values: Mapping[str, Any], columns: Mapping[str, int]) -> None:
-    """Adds the row of a table, or what is wrong with it. columns says where a key stands, if that is known."""
+def _end_of(text: str) -> tuple[int, int]:
+    """The line and column behind a text."""
+    return text.count("\n") + 1, len(text) - text.rfind("\n")
+
+
+def _add(found: Rows, line: int, values: Mapping[str, Any], places: Mapping[str, Spot]) -> None:
+    """Adds the row of a table, or what is wrong with it. places says on which line and where a key stands, if known."""
     prompt = values.get("prompt", "")
     wrong = [] if isinstance(prompt, str) else [("prompt", "a prompt is text")]
     words = []
     for key, value in values.items():
         if key != "prompt":
+            at, place = places.get(key, (line, key))
             try:
-                words += list(_words(key, value, columns.get(key) or key))
+                words += [Word(text, place, None if at == line else at) for text in _options(key, value)]
             except ValueError as error:
                 wrong.append((key, str(error)))
     for key, text in wrong:
-        complain(found, line, columns.get(key) or key, text)
+        complain(found, *places.get(key, (line, key)), text)
     if not wrong:
         found.rows.append(Row(line, prompt, tuple(words)))
 
 
-def _words(key: str, value: Any, place: int | str) -> Iterator[Word]:
+def _options(key: str, value: Any) -> Iterator[str]:
     """The option that a cell stands for; an empty cell says nothing. Raises: ValueError."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,40}", key):
         raise ValueError("this is no name of a setting")
     flag = key.replace("_", "-")
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, bool):
-            yield Word(f"--{flag}" if one else f"--no-{flag}", place)
+            yield f"--{flag}" if one else f"--no-{flag}"
         elif (isinstance(one, int) and abs(one) < MOST) or (isinstance(one, float) and math.isfinite(one)):
-            yield Word(f"--{flag}={one}", place)
+            yield f"--{flag}={one}"
         elif isinstance(one, str):
             if one:
-                yield Word(f"--{flag}={one}", place)
+                yield f"--{flag}={one}"
         elif one is not None:
             raise ValueError("a value is text, a number of sensible size, true or false, or a list of these")
 

@@ -63,7 +63,8 @@ def make_asks(
             own = {key: inside(key, value, file) for key, value in said.settings.items()}
             looks = look, look_of(_near(said.preset, file))
         except VqclipError as error:
-            problems.append(Problem(row.line, getattr(error, "place", None), error.message.removeprefix(f"{file}: ")))
+            at = getattr(error, "word", Word("", ""))
+            problems.append(Problem(at.line or row.line, at.place, error.message.removeprefix(f"{file}: ")))
             continue
         for swept in tries:
             settings = merge(own, {"prompt": repair(row.prompt)}, flags.settings, swept.settings)
@@ -77,16 +78,16 @@ def make_asks(
 def read_words(command: Any, words: Sequence[Word]) -> Said:
     """What the options of a row say.
 
-    Raises: UsageError with an attribute `place`: that of the first option that is wrong.
+    Raises: UsageError with an attribute `word`: that of the first option that is wrong.
     """
     try:
         return _read(command, tuple(word.text for word in words))
     except UsageError as error:
-        for place, beginning in _beginnings(words):
+        for word, beginning in _beginnings(words):
             try:
                 _read(command, beginning)
             except UsageError as first:
-                first.place = place  # type: ignore[attr-defined]
+                first.word = word  # type: ignore[attr-defined]
                 raise first from error
         raise
 
@@ -119,11 +120,11 @@ def _read(command: Any, words: tuple[str, ...]) -> Said:
     return read_said(said)
 
 
-def _beginnings(words: Sequence[Word]) -> Iterator[tuple[int | str, tuple[str, ...]]]:
-    """The options up to each one, and the place of that one."""
+def _beginnings(words: Sequence[Word]) -> Iterator[tuple[Word, tuple[str, ...]]]:
+    """The options up to each one, and the first word of that one."""
     starts = [n for n, word in enumerate(words) if n == 0 or word.text.startswith("-")]
     for start, end in zip(starts, [*starts[1:], len(words)], strict=True):
-        yield words[start].place, tuple(word.text for word in words[:end])
+        yield words[start], tuple(word.text for word in words[:end])
 
 
 def _spelled(word: str) -> str:
@@ -144,7 +145,8 @@ def _swept(command: Any, chosen: Sequence[tuple[str, str]]) -> Said:
     try:
         return read_words(command, words)
     except UsageError as error:
-        raise UsageError(f"--sweep {getattr(error, 'place', '')}: {error.message}", hint=error.hint) from error
+        place = getattr(error, "word", Word("", "")).place
+        raise UsageError(f"--sweep {place}: {error.message}", hint=error.hint) from error
 
 
 def _look(name: str | None) -> Preset:
