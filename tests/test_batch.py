@@ -213,6 +213,17 @@ def test_json_tells_every_event_as_a_line(vqclip) -> None:
     assert events[-1] == {"event": "end", "done": 2, "failed": 0, "left": 0}
 
 
+def test_one_picture_is_not_called_pictures(vqclip, monkeypatch) -> None:
+    file = write("p.txt", "a castle\n")
+    assert "note: 1 picture\n" in vqclip("batch", file, "--dry-run")[2]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        err = vqclip("batch", file)[2]
+    assert "1 picture, 0 done, into" in err and "1 picture is left; the same command goes on" in err
+    monkeypatch.setattr("vqclip.runs.picture.build_parts", lambda *args, **more: 1 / 0)
+    assert "1 of 1 picture failed" in vqclip("batch", file)[2]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_batch_goes_on_to_the_same_pixels(vqclip, monkeypatch, number) -> None:
     file = write("p.txt", "a castle --coarse 0.5\nfog --average 0.9\n")

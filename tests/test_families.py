@@ -109,7 +109,7 @@ def test_a_weight_of_an_impossible_shape_is_refused_and_costs_nothing(reader, sh
 
 
 def test_a_var_of_scales_that_are_no_list_is_refused():
-    with pytest.raises(ModelError, match="works on 1 scales"):
+    with pytest.raises(ModelError, match="works on 1 scale, and which is not known"):
         read_var({"quantize.ema_vocab_hit_SV": torch.zeros(())}, None, "x")
 
 

@@ -72,7 +72,7 @@ def test_a_truncated_picture_is_left_out_with_a_note_and_the_next_one_taken(fold
 def test_no_readable_picture_at_all_is_an_error_that_names_the_first(tmp_path):
     spoil(tmp_path, "a.jpg")
     (tmp_path / "b.png").write_bytes(b"")
-    with pytest.raises(PictureError, match=r"none of the 2 pictures can be read; the first: a\.jpg"):
+    with pytest.raises(PictureError, match=r"of 2 pictures none can be read; the first: a\.jpg"):
         batch_of(gallery(tmp_path, note=lambda text: None), 0, batch=1, seed=0)
 
 

@@ -99,7 +99,7 @@ def test_a_picture_whose_time_is_over_is_saved_and_its_line_goes_on(
     assert main(["a castle", *tiny_models.flags(), *LONGER, "--timeout", "1h", "--count", "2"]) == 143
     out, err = capsys.readouterr()
     assert out == "outputs/a-castle-5.png\n" and "the time is over: stopping after this step" in err
-    assert "1 of 2 are not begun; the same with --seed 6 --count 1 paints them" in err
+    assert "not begun: 1 of 2 pictures; the same with --seed 6 --count 1 paints the rest" in err
     first = pixels(out.strip())
     (line,) = [line for line in err.splitlines() if "go on with: " in line]
     hour_over_at("step 1")  # a later one: it goes on from there

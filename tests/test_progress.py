@@ -159,6 +159,9 @@ def test_a_loss_that_is_no_number_and_skipped_steps_are_said():
     play([make_step(5, 5, loss=float("nan"), skipped=3)], progress("x", stream=stream))
     assert stream.getvalue() == "x: step 5/5, loss -, 3 steps skipped, their loss was not a number\n"
     stream = io.StringIO()
+    play([make_step(5, 5, skipped=1)], progress("x", stream=stream))
+    assert stream.getvalue().endswith(", 1 step skipped, their loss was not a number\n")
+    stream = io.StringIO()
     play([make_step(5, 5, loss=float("inf"))], progress("x", stream=stream, json_lines=True))
     assert json.loads(stream.getvalue())["loss"] is None
 

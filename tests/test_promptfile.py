@@ -109,7 +109,7 @@ def test_a_table_is_cut_at_what_its_first_line_is_cut_at() -> None:
     [
         ("text,steps\na,5\n", ["line 1: the first line must name the columns, `prompt` among them"]),
         ("prompt,a,a\nx,1,2\n", ["line 1, a: two columns have this name"]),
-        ("prompt\na,b\n", ["line 2: 2 cells, but the first line names 1 columns"]),
+        ("prompt\na,b\n", ["line 2: 2 cells, but the first line names 1 column"]),
         ("prompt,a b\nx,1\n", ["line 2, a b: this is no name of a setting"]),
     ],
 )

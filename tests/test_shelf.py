@@ -45,7 +45,7 @@ def test_a_caption_stands_beside_its_picture_one_a_line(tmp_path):
     notes: list[str] = []
     [cat] = find_captioned(tmp_path, notes.append)
     assert cat.captions == ("a cat", "a red cat")
-    assert notes == ["1 of 2 pictures have no caption and are left out: dog.png"]
+    assert notes == ["1 of 2 pictures left out for want of a caption: dog.png"]
 
 
 @pytest.mark.parametrize(("between", "columns"), [("\t", ("filepath", "title")), (",", ("image", "caption"))])
@@ -81,7 +81,7 @@ def test_what_holds_no_pictures_or_no_captions_is_told_in_a_sentence(tmp_path):
     picture(tmp_path / "a.png")
     with pytest.raises(PictureError, match="no folder of pictures"):
         find_pictures(tmp_path / "a.png")
-    with pytest.raises(UsageError, match=r"none of the 1 pictures in .* has a caption"):
+    with pytest.raises(UsageError, match=r"of 1 picture in .* none has a caption"):
         find_captioned(tmp_path, print)
 
 

@@ -121,7 +121,7 @@ def test_a_loop_paints_some_frames_more(plan):
         (ONE + "easing = 'sin'", "no easing 'sin'", "did you mean 'sine'?"),
         ("[[scene]]\nseconds = 2", "film.toml:1: scene 1: it has no prompt", None),
         ("[[scene]]\nprompt = 'a | | b'", "film.toml:2: scene 1: the prompt", None),
-        (ONE + "weights = [1, 2]", "film.toml:3: scene 1: 1 parts of the prompt, but weights: 2", None),
+        (ONE + "weights = [1, 2]", "film.toml:3: scene 1: 1 part of the prompt, but weights: 2", None),
         ("preset = 'drafd'\n" + ONE, "there is no preset 'drafd'", "did you mean 'draft'?"),
         ("preset = '../x.toml'\n" + ONE, "no name of a preset", None),
         ("sound = '../x.wav'\n" + ONE, "outside its own folder", "beside it"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from vqclip.errors import UsageError
-from vqclip.words import did_you_mean
+from vqclip.words import counted, did_you_mean
 
 MAX_LENGTH, MAX_NODES, MAX_DEPTH, MAX_POWER = 400, 120, 24, 64.0
 
@@ -137,8 +137,8 @@ def _call(name: str, args: list[Formula], text: str) -> Formula:
         raise FormulaError(f"{text!r} calls {name!r}, which is not known", hint=did_you_mean(name, FUNCTIONS))
     function, least, most = FUNCTIONS[name]
     if not least <= len(args) <= most:
-        wanted = str(least) if least == most else f"{least} to {most}"
-        raise FormulaError(f"{name}() in {text!r} takes {wanted} numbers, not {len(args)}")
+        wanted = counted(least, "number") if least == most else f"{least} to {most} numbers"
+        raise FormulaError(f"{name}() in {text!r} takes {wanted}, not {len(args)}")
     return _apply(function, *args)
 
 

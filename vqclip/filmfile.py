@@ -17,6 +17,7 @@ from vqclip.prompts import parse_prompts
 from vqclip.settings import Checked, Settings
 from vqclip.timeline import Brush, Camera, Motion, Paint, Scene, Timeline
 from vqclip.tomlplaces import Place, key_places
+from vqclip.words import counted
 
 _Model = TypeVar("_Model", bound=Checked)
 
@@ -71,7 +72,9 @@ def tell_story(
     said = frames is not None or seconds is not None
     count = len(parts) * every if every and not said else frame_count(frames, seconds, fps)
     if count < len(parts) and not every:
-        raise UsageError(f"{count} frames are too few for {len(parts)} prompts", hint="try --seconds 10")
+        raise UsageError(
+            f"{counted(count, 'frame is', 'frames are')} too few for {len(parts)} prompts", hint="try --seconds 10"
+        )
     each = every or -(-count // len(parts))
     starts = range(0, count, each)
     scenes = [_turn(parts[n % len(parts)], min(each, count - start), fps, fade) for n, start in enumerate(starts)]
@@ -118,10 +121,9 @@ def _scene(values: Any, where: Any, number: int) -> Scene:
     if not (parts or scene.image_prompts):
         raise UsageError(f"{where('scene', number)}: it has no prompt", hint='add prompt = "..."')
     if scene.weights and len(scene.weights) != len(parts):
-        raise UsageError(
-            f"{where('scene', number, 'weights')}: {len(parts)} parts of the prompt, but weights: {len(scene.weights)}",
-            hint="give one for each part between the | of the prompt",
-        )
+        said = f"{counted(len(parts), 'part')} of the prompt, but weights: {len(scene.weights)}"
+        hint = "give one for each part between the | of the prompt"
+        raise UsageError(f"{where('scene', number, 'weights')}: {said}", hint=hint)
     if number == 0 and scene.fade:
         raise UsageError(f"{where('scene', 0, 'fade')}: there is nothing before the first scene to fade from")
     return scene

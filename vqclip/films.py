@@ -10,6 +10,7 @@ from pydantic import Field
 
 from vqclip.errors import UsageError
 from vqclip.settings import Checked
+from vqclip.words import counted
 
 Pair = tuple[float, float]
 Carrying = Literal["picture", "state", "cells"]
@@ -82,7 +83,7 @@ class FilmSettings(Reel):
             raise UsageError("the prompts of a story take turns of at least one frame", hint="try --change-every 48")
         if self.loop and self.loop * 2 > self.frames:
             raise UsageError(
-                f"a film of {self.frames} frames is too short to loop over {self.loop}",
+                f"a film of {counted(self.frames, 'frame')} is too short to loop over {self.loop}",
                 hint="make it longer: --seconds",
             )
         return self

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vqclip.words import counted
+
 MOST = 10**18
 Spot = tuple[int, int | str]
 
@@ -75,7 +77,9 @@ def read_csv(text: str) -> Rows:
                 if not _names_are_good(names, found, line):
                     break
             elif len(cells) > len(names):
-                complain(found, line, None, f"{len(cells)} cells, but the first line names {len(names)} columns")
+                complain(
+                    found, line, None, f"{len(cells)} cells, but the first line names {counted(len(names), 'column')}"
+                )
             else:
                 _add(found, line, dict(zip(names, map(str.strip, cells), strict=False)), {})
             line = reader.line_num + 1

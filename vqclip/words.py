@@ -18,6 +18,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return f"known: {', '.join(names)}" if names and len(names) <= 40 else None
 
 
+def counted(number: float, one: str, many: str | None = None, *, form: str = "") -> str:
+    """A number with its noun: 1 picture, 2 pictures. `many` is said where an s at its end is not all."""
+    return f"{number:{form}} {one if number == 1 else many or one + 's'}"
+
+
 def before_download(name: str, size: str, license: str, *, noncommercial: bool) -> str:
     """What is said before a model is fetched: its size in words, and its license."""
     only = "; not for commercial use" if noncommercial else ""

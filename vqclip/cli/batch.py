@@ -20,6 +20,7 @@ from vqclip.promptfile import KINDS, MAX_BYTES, read_rows
 from vqclip.prompttable import Problem
 from vqclip.sweeps import Sweep, parse_sweep
 from vqclip.wildcards import Wildcards, holds_choices, wildcard_folders
+from vqclip.words import counted
 
 MOST_JOBS = 10_000
 MOST_PROBLEMS = 20
@@ -116,7 +117,9 @@ def _sweeps(texts: Sequence[str], most: int) -> list[Sweep]:
         raise UsageError(f"--sweep {twice} is said twice", hint=f"write --sweep {twice}=ONE,OTHER")
     wanted = math.prod(len(sweep.values) for sweep in sweeps)
     if wanted > most:
-        raise UsageError(f"the sweeps alone ask for {wanted} pictures, more than {most}", hint="raise --max-jobs")
+        raise UsageError(
+            f"the sweeps alone ask for {counted(wanted, 'picture')}, more than {most}", hint="raise --max-jobs"
+        )
     return sweeps
 
 
@@ -151,6 +154,6 @@ def _remark(notes: Sequence[str], repeated: int, expand: str, prompts: Sequence[
     for text in notes[:MOST_PROBLEMS]:
         say.note(text)
     if repeated:
-        say.note(f"{repeated} of the pictures are asked for more than once, and painted once")
+        say.note(f"{counted(repeated, 'picture is', 'pictures are')} asked for more than once, and painted once")
     if expand == "no" and any(map(holds_choices, prompts)):
         say.note("some prompts hold {..|..} or __..__: taken as they stand, because --expand is not said")

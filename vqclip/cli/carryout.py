@@ -12,6 +12,7 @@ from vqclip.cli.limit import limited
 from vqclip.cli.options import Asked
 from vqclip.errors import PartialError
 from vqclip.settings import Delivery
+from vqclip.words import counted
 
 if TYPE_CHECKING:
     from vqclip.runs.batch import Standing
@@ -77,7 +78,9 @@ def carry_out_batch(jobs: Sequence[Job], folder: Path, asked: Asked, own: Mappin
         teller.say_how_to_go_on(own["words"], folder)
         return stop.exit_code
     if teller.failures:
-        raise PartialError(f"{len(teller.failures)} of {len(mine)} pictures failed", hint=_reasons(teller.failures))
+        raise PartialError(
+            f"{len(teller.failures)} of {counted(len(mine), 'picture')} failed", hint=_reasons(teller.failures)
+        )
     return 0
 
 
@@ -125,7 +128,7 @@ class _Teller:
         if self._json:
             say.json_line({"event": "begin", "folder": str(folder), **counts})
         elif not self._quiet:
-            say.note(f"{counts['jobs']} pictures, {counts['done']} of them done, into {folder}")
+            say.note(f"{counted(counts['jobs'], 'picture')}, {counts['done']} done, into {folder}")
 
     def note(self, text: str) -> None:
         """Passes a remark on, once."""
@@ -158,10 +161,11 @@ class _Teller:
 
     def say_how_to_go_on(self, words: Sequence[str], folder: Path) -> None:
         """Prints the line that resumes: the words of this very command, or the folder if its prompts were piped in."""
+        left = f"{counted(self.left, 'picture is', 'pictures are')} left"
         if "-" in words:
-            say.note(f"{self.left} pictures are left; go on with: {shlex.join(['vqclip', 'resume', str(folder)])}")
+            say.note(f"{left}; go on with: {shlex.join(['vqclip', 'resume', str(folder)])}")
         else:
-            say.note(f"{self.left} pictures are left; the same command goes on: {shlex.join(['vqclip', *words])}")
+            say.note(f"{left}; the same command goes on: {shlex.join(['vqclip', *words])}")
 
     def _event(self, name: str, facts: Mapping[str, Any]) -> None:
         if self._json:
@@ -178,7 +182,7 @@ def _show_plan(jobs: Sequence[Job], ledger: Ledger, delivery: Delivery) -> int:
         else:
             say.data(f"line {job.line}: {path.name}")
     if not delivery.quiet:
-        say.note(f"{len(jobs)} pictures")
+        say.note(counted(len(jobs), "picture"))
     return 0
 
 

@@ -11,6 +11,7 @@ import typer
 
 from vqclip.cli import say
 from vqclip.errors import ModelError, UsageError, VqclipError
+from vqclip.words import counted
 
 OLDEST = (3, 11)
 STARTER = ("vqgan", "clip", "prior")
@@ -47,7 +48,8 @@ def _python() -> str:
 def _torch() -> str:
     import torch
 
-    return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+    threads = counted(torch.get_num_threads(), "thread")
+    return f"torch {torch.__version__}, {threads}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _device() -> str:

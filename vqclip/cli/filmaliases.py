@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from vqclip.errors import UsageError
+from vqclip.words import counted
 
 FILM_FLAGS = {"-vid": "video", "-zvid": "zoom_video", "--zoom_video": "zoom_video"}
 FILM_VALUES = {
@@ -76,7 +77,7 @@ def _zoom(film: Mapping[str, str], said: Mapping[str, float], args: list[str], n
         made += [f"--story={part}" for part in film["story"].split("^")]
         change = round(said["change"]) or iterations // (film["story"].count("^") + 2)
         made.append(f"--change-every={max(1, change // every)}")
-    notes.append(f"-zvid: filmed as vqclip zoom, {frames} frames at {fps:.6g} in a second")
+    notes.append(f"-zvid: filmed as vqclip zoom, {counted(frames, 'frame')} at {fps:.6g} in a second")
     return [*kept, *made, *rates]
 
 

@@ -9,6 +9,7 @@ import typer
 
 from vqclip.cli import say
 from vqclip.errors import UsageError
+from vqclip.words import counted
 
 
 def add(app: typer.Typer) -> None:
@@ -42,7 +43,7 @@ def gallery(
     path = write_page(page, gallery_page(found, folder=page.parent, title=title, thumbnails=small))
     broken = [one for one in found if one.problem is not None]
     if not quiet:
-        say.note(f"{len(found) - len(broken)} pictures")
+        say.note(counted(len(found) - len(broken), "picture"))
         for one in broken[:20]:
             say.note(f"{one.path}: {one.problem}")
         if len(broken) > 20:

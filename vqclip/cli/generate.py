@@ -166,8 +166,8 @@ def _paint_all(jobs: list[Settings], asked: Asked, stop: StopFlag) -> int:
             continue
         if stopped:
             if number < asked.count and not asked.delivery.quiet:
-                rest = f"--seed {jobs[number].seed} --count {asked.count - number}"
-                say.note(f"{asked.count - number} of {asked.count} are not begun; the same with {rest} paints them")
+                rest = f"the same with --seed {jobs[number].seed} --count {asked.count - number} paints the rest"
+                say.note(f"not begun: {asked.count - number} of {asked.count} pictures; {rest}")
             return 128 + stopped
     if len(failed) == asked.count:
         raise failed[-1]

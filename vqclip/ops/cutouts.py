@@ -23,6 +23,7 @@ from vqclip.ops.geometry import flip, perspective, rotate, shear, translate, win
 from vqclip.ops.gradients import clamp_with_gradient
 from vqclip.ops.pieces import Noise, erase, sample_pieces, squeeze
 from vqclip.ops.resample import resample
+from vqclip.words import counted
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def apply_cutouts(image: Tensor, plan: CutoutPlan) -> Tensor:
     Raises: ValueError if the plan was drawn for another number of pictures.
     """
     if plan.pictures != len(image):
-        raise ValueError(f"a plan for {plan.pictures} pictures, but there are {len(image)}")
+        raise ValueError(f"a plan for {counted(plan.pictures, 'picture')}, but there are {len(image)}")
     image = image.float()
     if plan.matrices is None:
         pieces = _cut_boxes(image, plan)

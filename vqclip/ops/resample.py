@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqclip.ops.bands import Wrap
+from vqclip.words import counted
 
 _REACH = 2  # the neighbors that a bicubic weighs on each side
 
@@ -59,7 +60,7 @@ def _shrink_filter(image: Tensor, target: int, axis: int) -> Tensor:
     kernel = lanczos_kernel(target / side).to(image)
     reach = len(kernel) // 2
     if reach >= side:
-        raise ValueError(f"a side of {side} pixels is too short to shrink to {target} with this filter")
+        raise ValueError(f"a side of {counted(side, 'pixel')} is too short to shrink to {target} with this filter")
     kernel = kernel.view((1, 1, -1, 1) if axis == 2 else (1, 1, 1, -1))
     pad = (0, 0, reach, reach) if axis == 2 else (reach, reach, 0, 0)
     flat = F.pad(image.reshape(-1, 1, *image.shape[2:]), pad, mode="reflect")

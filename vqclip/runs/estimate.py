@@ -15,6 +15,7 @@ from vqclip.runs.workload import clip_cost, decoder_cost, piece_bytes
 from vqclip.settings import Delivery, Settings
 from vqclip.store.outline import clip_outline, vqgan_outline
 from vqclip.store.registry import find
+from vqclip.words import counted
 
 BASE = 400 * 2**20  # Python, torch and open_clip before any model
 LOADED = 100 * 2**20  # of that, what is loaded with the models
@@ -127,7 +128,7 @@ def _leaner(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
     while at_once > 1:
         at_once = (at_once + 1) // 2
         settings = settings.changed(micro_batch=at_once)
-        says = [f"CLIP looks at {at_once} views at a time (--micro-batch {at_once})"]
+        says = [f"CLIP looks at {counted(at_once, 'view')} at a time (--micro-batch {at_once})"]
         yield settings, says
     if not settings.lean:
         settings = settings.changed(lean=True)

@@ -22,6 +22,7 @@ from vqclip.store.folder import digest, in_folder, locate
 from vqclip.store.registry import WEIGHT_SUFFIXES
 from vqclip.store.starter import STARTER
 from vqclip.wildcards import Template, Wildcards, count, draw, every, picker
+from vqclip.words import counted
 
 Expand = Literal["no", "all", "random"]
 
@@ -85,7 +86,7 @@ def make_jobs(asks: Sequence[Ask], *, expand: Expand, wildcards: Wildcards, most
     )
     if wanted > most:
         hint = f"raise the limit with --max-jobs {wanted}, or draw with --expand random"
-        raise UsageError(f"this would be {wanted} pictures, more than {most}", hint=hint)
+        raise UsageError(f"this would be {counted(wanted, 'picture')}, more than {most}", hint=hint)
     for ask, template in zip(asks, templates, strict=True):
         try:
             for settings in _filled(ask, template, expand):

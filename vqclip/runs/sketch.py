@@ -27,6 +27,7 @@ from vqclip.store.openclip import load_clip
 from vqclip.store.perceptor import ClipPerceptor
 from vqclip.store.priors import Pair, load_prior, trained_with
 from vqclip.store.starter import STARTER
+from vqclip.words import counted
 
 
 def require_its_vqgan(settings: Settings) -> None:
@@ -64,7 +65,9 @@ def sketch(
     prior = _loaded(name, digest(locate(name, "prior")), device)
     channels = vqgan.codebook.shape[1]
     if prior.config.latent_channels != channels:
-        raise _misfit(name, f"sketches {prior.config.latent_channels} channels, and the VQGAN has {channels}")
+        raise _misfit(
+            name, f"sketches {counted(prior.config.latent_channels, 'channel')}, and the VQGAN has {channels}"
+        )
     clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
     text, count = _read(settings, prior, clips, name), settings.sketches or 1
     small, rng = sketch_grid(grid, prior.config.grid), stream(settings.seed or 0, "init")
@@ -111,7 +114,7 @@ def _read(settings: Settings, prior: Prior, clips: Sequence[ClipPerceptor], name
     clip = _reader(trained_with(name), clips, name, device)
     rows = clip.embed_text([prompt.text for prompt in wanted])
     if rows.shape[1] != width:
-        raise _misfit(name, f"reads texts of {width} numbers, and {clip.name} writes {rows.shape[1]}")
+        raise _misfit(name, f"reads texts of {counted(width, 'number')}, and {clip.name} writes {rows.shape[1]}")
     pull = torch.tensor([[prompt.weight] for prompt in wanted], device=device)
     return F.normalize((rows * pull).sum(0, keepdim=True), dim=-1)
 

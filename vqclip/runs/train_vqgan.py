@@ -43,6 +43,7 @@ from vqclip.train.gallery import Ahead, Gallery, batch_of, to_images
 from vqclip.train.shelf import find_pictures
 from vqclip.train.team import Team
 from vqclip.train.vqgan import Distance, Pictures, VQGANParts, VQGANTraining, train_vqgan
+from vqclip.words import counted
 
 SHOWN = 8
 PROBED = 4
@@ -224,7 +225,7 @@ def _training(
     if not timed:
         return training
     steps = max(20, int(60 * (job.minutes or 0) / _pace(parts, pictures, training)))
-    note(f"{job.minutes:g} minutes are about {steps} steps here")
+    note(f"{counted(job.minutes, 'minute is', 'minutes are', form='g')} about {steps} steps here")
     return _numbers(job, steps, device)
 
 
@@ -271,7 +272,8 @@ def _look(parts: VQGANParts, images: Tensor) -> list[tuple[str, Tensor]]:
     vectors, codes = parts.averaged.tokenize(images.to(device, memory_format=torch.channels_last))
     decoded = parts.averaged.decode(vectors).float().clamp(0, 1).cpu()
     psnr = -10 * float((decoded - images).square().mean().clamp_min(1e-9).log10())
-    said = f"as the model gives them back: {psnr:.1f} dB, {len(codes.unique())} codes of {parts.averaged.config.codes}"
+    used = f"{counted(len(codes.unique()), 'code')} of {parts.averaged.config.codes}"
+    said = f"as the model gives them back: {psnr:.1f} dB, {used}"
     return [("pictures", images), (said, decoded)]
 
 

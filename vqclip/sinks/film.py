@@ -16,6 +16,7 @@ from vqclip.sinks.codecs import Encoder, choose_encoder, even_size
 from vqclip.sinks.filmdata import add_recipe, container_tags
 from vqclip.sinks.publish import output_error, settle, temporary
 from vqclip.sinks.soundtrack import Soundtrack
+from vqclip.words import counted
 
 Note = Callable[[str], None]
 
@@ -163,7 +164,7 @@ def verify(path: Path, encoder: Encoder, count: int, size: tuple[int, int]) -> N
     found, shape = _decoded_by_pillow(path) if encoder.kind.container == "webp" else _decoded(path, encoder)
     if found != count or shape != size:
         raise OutputError(
-            f"the film came out wrong: {found} frames of {shape} instead of {count} of {size}",
+            f"the film came out wrong: {counted(found, 'frame')} of {shape} instead of {count} of {size}",
             hint="the frames are kept: try `vqclip encode-film FOLDER --format gif`",
         )
 

@@ -19,7 +19,7 @@ from rich.table import Column
 from rich.text import Text
 
 from vqclip.sinks.play import Sink, StopFlag, first_of
-from vqclip.words import clean
+from vqclip.words import clean, counted
 
 if TYPE_CHECKING:
     from vqclip.events import Step
@@ -53,7 +53,7 @@ class Report:
             parts.append(f"{self.seconds_per_step:.2f} s/{self.unit}")
             parts.append(f"{duration(self.seconds_left)} left")
         if self.skipped:
-            parts.append(f"{self.skipped} steps skipped, their loss was not a number")
+            parts.append(f"{counted(self.skipped, 'step')} skipped, their loss was not a number")
         return ", ".join(parts)
 
 

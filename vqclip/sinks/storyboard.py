@@ -9,6 +9,7 @@ from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from vqclip.prompts import parse_prompts, render
 from vqclip.shotlist import ShotList
+from vqclip.words import counted
 
 WIDTH, MARGIN, LABEL = 1600, 24, 150
 _HEAD, _SCENE, _PLOT, _GAP, _TEXT = 44, 84, 74, 12, 15
@@ -29,7 +30,9 @@ def draw_storyboard(
     still = {name: values[0] for name, values in shots.curves.items() if name not in moving}
     page = _Page(shots, frames, size, len(moving))
     page.text(
-        (MARGIN, MARGIN), f"{title}    {frames} frames, {frames / shots.fps:g} s at {shots.fps:g} fps", _HEAD // 2
+        (MARGIN, MARGIN),
+        f"{title}    {counted(frames, 'frame')}, {frames / shots.fps:g} s at {shots.fps:g} fps",
+        _HEAD // 2,
     )
     page.scenes()
     page.thumbnails()

@@ -17,6 +17,7 @@ from vqclip.store.containers import sniff
 from vqclip.store.flax import read_flax
 from vqclip.store.pickles import read_pickled
 from vqclip.store.publish import published
+from vqclip.words import counted
 
 OWN_HEADER = "vqclip"
 MOST_HEADER_BYTES = 4 * 2**20
@@ -112,7 +113,7 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt", device="cpu")
     except (SafetensorError, OSError, ValueError) as error:
-        size = f"{path.stat().st_size:,} bytes here"
+        size = f"{counted(path.stat().st_size, 'byte', form=',')} here"
         raise ModelError(f"{path.name} is incomplete or damaged ({size})", hint="get the file again") from error
 
 

@@ -14,7 +14,7 @@ from vqclip.errors import ModelError
 from vqclip.store.checkpoint import read_header, read_weights, require_finite, write_own
 from vqclip.store.clipconfig import VOCABULARY, checked_clip_config
 from vqclip.store.lookalikes import looks_like
-from vqclip.words import clean
+from vqclip.words import clean, counted
 
 FORMAT = "vqclip-clip"
 SCHEMA = 1
@@ -100,7 +100,9 @@ def _rows(table: Tensor, ids: Tensor) -> Tensor:
     if table.shape[0] == len(ids):
         return table
     if table.shape[0] != VOCABULARY:
-        raise ValueError(f"the token table has {table.shape[0]} rows: neither one for each id nor the vocabulary's")
+        raise ValueError(
+            f"the token table has {counted(table.shape[0], 'row')}: neither one for each id nor the vocabulary's"
+        )
     own = ids != ELSE
     rows = table.new_empty(len(ids), table.shape[1])
     rows[own] = table[ids[own].long()]

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from vqclip.errors import ModelError, OutputError
 from vqclip.store.containers import START_BYTES, recognize
 from vqclip.store.web import Answer, Dropped, Refused, asked, host
+from vqclip.words import counted
 
 CHUNK = 1 << 20
 MOST_STALLS = 4
@@ -105,7 +106,7 @@ def _transfer(url: str, wanted: Wanted, progress: Progress) -> str:
                 hasher = _hash_of(file, answer.offset)
                 got = _pour(start, answer, file, hasher, total, progress)
     if got < total:
-        raise Dropped(f"{got:,} of {total:,} bytes came")
+        raise Dropped(f"{got:,} of {counted(total, 'byte', form=',')} came")
     return _right(hasher.hexdigest(), got, wanted, resumed=answer.offset > 0)
 
 
@@ -129,7 +130,7 @@ def _checked_start(answer: Answer, total: int, wanted: Wanted) -> bytes:
         except ModelError as error:
             raise Refused(f"has no weights: {error.message}") from error
     if wanted.size is not None and total != wanted.size:
-        raise Refused(f"has another file: {total:,} bytes, not {wanted.size:,}")
+        raise Refused(f"has another file: {counted(total, 'byte', form=',')}, not {wanted.size:,}")
     missing, free = total - answer.offset, shutil.disk_usage(wanted.target.parent).free
     if missing > free:
         raise OutputError(
@@ -171,7 +172,7 @@ def _right(sha256: str, size: int, wanted: Wanted, *, resumed: bool) -> str:
     Raises: Refused; Dropped if what was here before may have been the wrong half.
     """
     if wanted.size not in (None, size):
-        said = f"gives {size:,} bytes, not {wanted.size:,}"
+        said = f"gives {counted(size, 'byte', form=',')}, not {wanted.size:,}"
     elif wanted.sha256 not in (None, sha256):
         said = f"gives another file: sha256 {sha256}, not {wanted.sha256}"
     else:

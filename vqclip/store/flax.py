@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vqclip.errors import ModelError
+from vqclip.words import counted
 
 MOST_DEPTH = 16
 MOST_ENTRIES = 100_000
@@ -44,7 +45,7 @@ def read_flax(path: Path) -> dict[str, Tensor]:
         tree = _Cursor(memoryview(data)).document()
         tensors = _flattened(tree, "")
     except (ValueError, TypeError, OSError, struct.error, RecursionError, RuntimeError) as error:
-        size = f"{path.stat().st_size:,} bytes here"
+        size = f"{counted(path.stat().st_size, 'byte', form=',')} here"
         raise ModelError(f"{path.name} is incomplete or not a flax file ({size})", hint="get the file again") from error
     return {torch_name(name): _torch_layout(name, tensor) for name, tensor in tensors.items()}
 

@@ -19,7 +19,7 @@ import torch
 from vqclip.errors import ModelError
 from vqclip.store.rehearsal import Unsafe, rehearse
 from vqclip.store.torchscript import is_program
-from vqclip.words import clean
+from vqclip.words import clean, counted
 
 MOST_MEMBERS = 10_000
 MOST_PICKLE_BYTES = 4 * 2**20  # as text of rare letters it takes four times that
@@ -98,7 +98,7 @@ def _refused(path: Path, name: str) -> ModelError:
 
 
 def _damaged(path: Path) -> ModelError:
-    size = f"{path.stat().st_size:,} bytes"
+    size = counted(path.stat().st_size, "byte", form=",")
     return ModelError(f"{path.name} is incomplete or not a weight file ({size} here)", hint="get the file again")
 
 

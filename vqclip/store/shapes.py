@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from vqclip.configs import AnyVQGANConfig, CodebookKind, PictureRange, TransformerConfig, ViTVQGANConfig, VQGANConfig
 from vqclip.errors import ModelError
 from vqclip.store.documents import LARGEST_MULTIPLIER, MOST_LEVELS, shown, whole, wholes
+from vqclip.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,13 +94,14 @@ def _fitting(config: AnyConfig, label: str) -> AnyConfig:
     """Lets through only a codebook that can be built and fits between the halves. Raises: ModelError."""
     kind, channels = config.quantizer, config.embedding_channels
     if kind == "sign" and config.codes != 2 ** min(channels, MOST_BITS):
-        raise ModelError(f"{label}: its {channels} channels of signs are not {config.codes:,} codes")
+        codes = counted(config.codes, "code", form=",")
+        raise ModelError(f"{label}: its {counted(channels, 'channel')} of signs cannot make {codes}")
     if kind == "residual" and (not config.scales or 0 in config.scales):
         raise ModelError(f"{label}: its scales are {shown(config.scales)}, not numbers from 1 on")
     if kind == "gumbel" and channels != config.encoded_channels:
-        raise ModelError(f"{label}: its projection cannot read {channels} channels")
+        raise ModelError(f"{label}: its projection cannot read {counted(channels, 'channel')}")
     if not config.quant_kernel and {config.encoded_channels, config.decoded_channels} != {channels}:
-        raise ModelError(f"{label}: its codes of {channels} channels do not fit between its halves")
+        raise ModelError(f"{label}: its codes of {counted(channels, 'channel')} do not fit between its halves")
     return config
 
 

@@ -14,6 +14,7 @@ from vqclip.errors import ModelError
 from vqclip.store.documents import wholes
 from vqclip.store.keymaps import kept_parts, renamed
 from vqclip.store.shapes import MOST_SCALES, infer_config
+from vqclip.words import counted
 
 SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 _HITS = "quantize.ema_vocab_hit_SV"
@@ -37,7 +38,7 @@ def read_var(
     made_for = tensors[_HITS].shape[:1].numel() if _HITS in tensors else len(scales)
     if made_for != len(scales):
         raise ModelError(
-            f"{label} works on {made_for} scales, and which ones is not known",
+            f"{label} works on {counted(made_for, 'scale')}, and which is not known",
             hint="name a config that lists them as v_patch_nums",
         )
     kept = {name: tensor for name, tensor in kept_parts(tensors).items() if name != _HITS}

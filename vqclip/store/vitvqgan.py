@@ -13,6 +13,7 @@ from vqclip.errors import ModelError
 from vqclip.models.vit import HEAD_WIDTH
 from vqclip.store.keymaps import kept_parts, renamed, squares
 from vqclip.store.shapes import MOST_DEPTH, checked_vit_config, shape_of
+from vqclip.words import counted
 
 _RULES = ((r"^pre_quant\.", "quant_conv."), (r"^post_quant\.", "post_quant_conv."), (r"^quantizer\.", "quantize."))
 
@@ -60,5 +61,6 @@ def _grid(cells: int, patch: int, document: Mapping[str, Any] | None, label: str
         sides = [math.isqrt(cells) * patch] * 2
     grid = tuple(side // patch for side in sides if isinstance(side, int))
     if len(grid) != 2 or grid[0] * grid[1] != cells:
-        raise ModelError(f"{label}: its {cells} places are no {'square' if size is None else 'grid of its yaml'}")
+        shape = "square" if size is None else "grid of its yaml"
+        raise ModelError(f"{label}: its {counted(cells, 'place makes', 'places make')} no {shape}")
     return grid

@@ -21,6 +21,7 @@ from vqclip.store.lookupfree import SIGN_POWERS
 from vqclip.store.pages import give_back
 from vqclip.store.shapes import checked_config, checked_vit_config
 from vqclip.store.taming import export_taming
+from vqclip.words import counted
 
 __all__ = ["FORMAT", "build_vqgan", "digest", "export_taming", "load_vqgan", "save_vqgan"]
 
@@ -79,7 +80,9 @@ def build_vqgan(
     Raises: ModelError.
     """
     if config.out_channels != 3:
-        raise ModelError(f"{label} paints {config.out_channels} channels, not 3: it is no VQGAN for pictures")
+        raise ModelError(
+            f"{label} paints {counted(config.out_channels, 'channel')}, not 3: it is no VQGAN for pictures"
+        )
     encoder = encoder and any(name.startswith("encoder.") for name in weights)
     with torch.device("meta"):
         model = VQGAN(config, encoder=encoder).cast(dtype)

@@ -17,6 +17,7 @@ from torch import Tensor
 from vqclip.errors import PictureError
 from vqclip.ops.pixels import open_picture
 from vqclip.train.shelf import Item, Note
+from vqclip.words import counted
 
 MOST_MEMORY = 2 * 2**30
 MOST_READERS = 8
@@ -87,7 +88,7 @@ class Gallery:
         raise self._nothing()
 
     def _nothing(self) -> PictureError:
-        return PictureError(f"none of the {len(self.items)} pictures can be read; the first: {self._broken[0]}")
+        return PictureError(f"of {counted(len(self.items), 'picture')} none can be read; the first: {self._broken[0]}")
 
     def _pixels(self, index: int) -> np.ndarray | None:
         if index in self._kept:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vqclip.errors import PictureError, UsageError
+from vqclip.words import counted
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".tif", ".tiff", ".bmp")
 OWN_FOLDER = ".training"
@@ -68,11 +69,11 @@ def find_captioned(source: Path, note: Note) -> list[Item]:
     captioned = [item for item in found if item.captions]
     if not captioned:
         raise UsageError(
-            f"none of the {len(found)} pictures in {source} has a caption",
+            f"of {counted(len(found), 'picture')} in {source} none has a caption",
             hint="put a text of the same name beside each (cat.jpg, cat.txt), or give a .csv list or a .tar shard",
         )
     if without := [item.name for item in found if not item.captions]:
-        note(f"{len(without)} of {len(found)} pictures have no caption and are left out: {_some(without)}")
+        note(f"{len(without)} of {len(found)} pictures left out for want of a caption: {_some(without)}")
     return captioned
 
 
