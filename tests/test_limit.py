@@ -134,6 +134,30 @@ def test_a_film_whose_time_is_over_goes_on_from_its_folder(
     assert main(["resume", "outputs/a-castle-5.frames", "--timeout", "1h"]) == 143
 
 
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        ("step 1 ", ("a castle", *LONGER, "--count", "2")),
+        ("step 1 ", ("batch", "p.txt", *LONGER)),
+        ("frame 1 ", ("zoom", "a castle", *SMALL, "--frames", "2000", "--steps-per-frame", "1", "--format", "gif")),
+    ],
+)
+def test_quiet_says_nothing_of_a_picture_a_batch_and_a_film_that_were_stopped(
+    tiny_models, tmp_path, monkeypatch, capsys, hour_over_at, place, command
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("a castle\n")
+    hour_over_at(place)
+    assert main([*command, *tiny_models.flags(), "--timeout", "1h", "--quiet"]) == 143
+    out, err = capsys.readouterr()
+    assert err == "" and bool(out) == (command[0] != "batch")
+    if out:  # the path is enough to go on
+        hour_over_at(place.split()[0])
+        flags = tiny_models.flags() if command[0] == "a castle" else ()
+        assert main(["resume", out.strip(), *flags, "--timeout", "1h", "--quiet"]) == 143
+        assert capsys.readouterr() == (out, "")
+
+
 @pytest.mark.parametrize("more", [(), ("--json",)])
 def test_a_step_that_hangs_ends_the_process_with_a_sentence_that_names_the_last(tiny_models, tmp_path, more) -> None:
     size = [*SMALL, "-o", tmp_path / "a.png", "--timeout", "1h"]

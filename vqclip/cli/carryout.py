@@ -161,6 +161,8 @@ class _Teller:
 
     def say_how_to_go_on(self, words: Sequence[str], folder: Path) -> None:
         """Prints the line that resumes: the words of this very command, or the folder if its prompts were piped in."""
+        if self._quiet:
+            return
         left = f"{counted(self.left, 'picture is', 'pictures are')} left"
         if "-" in words:
             say.note(f"{left}; go on with: {shlex.join(['vqclip', 'resume', str(folder)])}")

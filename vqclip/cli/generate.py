@@ -205,7 +205,7 @@ def show_plan(jobs: list[Settings], asked: Asked) -> int:
 def paint_one(job: Settings, delivery: Delivery, stop: StopFlag) -> int:
     """Paints one picture, says where it is, and returns the signal that stopped it (by way of `stop`), or 0.
 
-    If it was stopped, the line is printed that goes on with it. Raises: every kind of VqclipError.
+    If it was stopped, the line that goes on with it is printed, but not with --quiet. Raises: any kind of VqclipError.
     """
     from vqclip.runs.cores import share_cores
     from vqclip.runs.inputs import check_pictures
@@ -228,7 +228,7 @@ def paint_one(job: Settings, delivery: Delivery, stop: StopFlag) -> int:
         for found in (path, done.film):
             if found is not None:
                 say.result(found)
-    if done.state is not None:
+    if done.state is not None and not delivery.quiet:
         say.note(f"go on with: {_going_on(done.state, job, delivery)}")
     return int(done.stopped or 0)
 
