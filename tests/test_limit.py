@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from batches import SMALL, pictures, pixels, start_hanging, strays, wait_for_end_of, wait_for_file
@@ -24,8 +25,13 @@ LONGER = ("--steps", "400", *SMALL[2:], "--seed", "5")
 
 
 @pytest.fixture
-def hour_over_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def hour_over_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
     """Makes `--timeout 1h` end when the run reaches a place, however long that takes."""
+    started = []
+
+    def thread(**how: Any) -> threading.Thread:
+        started.append(threading.Thread(**how))
+        return started[-1]
 
     def end_at(place: str) -> None:
         begun, reach = threading.Event(), StopFlag.reach
@@ -39,10 +45,12 @@ def hour_over_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
             if where.startswith(place):
                 begun.set()
 
-        monkeypatch.setattr(limit, "threading", SimpleNamespace(Event=Hour, Thread=threading.Thread))
+        monkeypatch.setattr(limit, "threading", SimpleNamespace(Event=Hour, Thread=thread))
         monkeypatch.setattr(StopFlag, "reach", reached)
 
-    return end_at
+    yield end_at
+    for one in started:
+        one.join(5)  # or its words come in the next test
 
 
 @pytest.mark.parametrize(
