@@ -14,6 +14,12 @@ def test_bfloat16_is_chosen_where_the_processor_multiplies_it(monkeypatch, capab
     assert choose_dtype("cpu") == (torch.bfloat16 if fast else torch.float32)
 
 
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_a_gpu_gets_bfloat16_where_it_multiplies_it(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_dtype("cuda") == dtype and choose_dtype("mps") == torch.float32
+
+
 def test_what_is_asked_for_is_given():
     assert choose_dtype("cpu", "float32") == torch.float32
     assert choose_dtype("cpu", "bfloat16") == torch.bfloat16

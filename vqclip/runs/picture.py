@@ -108,7 +108,7 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
         on_note(f"painting on {device}; --device overrules that")
     torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
     if delivery.fit:
-        settings = fit(settings, delivery, on_note)
+        settings = fit(settings, delivery.model_copy(update={"device": str(device)}), on_note)
     with signals() if stop is None else nullcontext(stop) as stop, memory_errors():
         parts = build_parts(settings, device=device, offline=delivery.offline, note=on_note)
         facts = {"device": str(device), "threads": threads, "job": delivery.job}
