@@ -220,7 +220,27 @@ def test_bench_measures_in_a_process_of_its_own_and_prints_a_table(tiny_models, 
     out, err = capsys.readouterr()
     row = json.loads(out)
     assert row["size"] == "32x32" and row["seconds"] > 0 and row["bytes"] > 50 * MB
+    machine = row["machine"]
+    assert machine["device"] == "cpu" and machine["threads"] == 1 and machine["dtype"] == "float32"
+    assert machine["processor"] and machine["torch"] == torch.__version__
     assert code != 0 and "none.safetensors" in err
+
+
+def test_the_table_of_bench_has_a_line_for_each_measurement(tiny_models, tmp_path, monkeypatch, capsys):
+    from vqclip.runs import bench
+
+    job = resolve(Settings.make(tiny_models.settings()))[0]
+    monkeypatch.setattr(bench, "trials", lambda models: [job])
+    monkeypatch.setattr(bench, "measure", lambda *_, **__: {"seconds": 0.25, "bytes": 2e9, "machine": {}})
+    monkeypatch.setattr("vqclip.runs.rates.cache_folder", lambda: tmp_path)
+    lines = []
+    for _ in range(2):
+        assert main(["bench", "--device", "cpu", "--threads", "1"]) == 0
+        lines.append(capsys.readouterr().out.splitlines())
+    (header, first), (_, second) = lines
+    assert header.split() == ["model", "size", "cuts", "s/step", "off", "by", "memory", "off", "by"]
+    assert all(word in first for word in ("32x32", "0.250", "2.00 GB")) and first.count("%") == 1
+    assert "+0%" in second  # what was measured the first time is the estimate of the second
 
 
 def test_a_graph_and_cutouts_of_changing_shapes_do_not_go_together(tiny_models, tmp_path):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vqclip.errors import ModelError, VqclipError
 from vqclip.runs.estimate import estimate, key_of, work_of
 from vqclip.runs.plan import resolve
 from vqclip.runs.rates import Measured, remember
+from vqclip.runs.recipe import versions
 from vqclip.settings import Delivery, Settings
 from vqclip.store.folder import at_hand
 
@@ -29,7 +31,10 @@ SIZES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: bytes and seconds as measured and as estimated before; None where that is not known."""
+    """One line of the table: bytes and seconds as measured and as estimated before; None where that is not known.
+
+    machine says on what it was measured: processor, device, dtype, threads and versions.
+    """
 
     model: str
     size: str
@@ -38,6 +43,7 @@ class Row:
     bytes: float
     estimated_seconds: float | None
     estimated_bytes: float | None
+    machine: dict[str, Any] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[float | None, float | None]:
@@ -81,11 +87,14 @@ def bench(jobs: Sequence[Settings], delivery: Delivery, *, steps: int) -> Iterat
             found["bytes"],
             guessed.step if guessed and timed else None,
             guessed.memory if guessed else None,
+            found["machine"],
         )
 
 
-def measure(settings: Settings, delivery: Delivery, *, steps: int) -> dict[str, float]:
-    """Seconds of a step (the least of some) and the largest memory of a fresh process that paints with these settings.
+def measure(settings: Settings, delivery: Delivery, *, steps: int) -> dict[str, Any]:
+    """Seconds of a step (the least of some) and the largest bytes of a fresh process that paints with these settings.
+
+    Beside them stands the machine that it is.
 
     Raises: ModelError with what the process said, if it failed.
     """
@@ -125,7 +134,24 @@ def main() -> None:
     # the first step waits for memory, the last one has no gradient
     steps = [after - before for before, after in pairwise(times[1:-1])] or [times[1] - times[0]]
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak()
-    print(json.dumps({"seconds": min(steps), "bytes": peak}))
+    machine = {
+        "processor": processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "dtype": parts.settings.dtype,
+        "threads": torch.get_num_threads(),
+        **versions(),
+    }
+    print(json.dumps({"seconds": min(steps), "bytes": peak, "machine": machine}))
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _peak() -> float:
