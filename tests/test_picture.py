@@ -338,7 +338,7 @@ def test_a_step_that_runs_out_of_memory_goes_on_in_less_and_the_recipe_says_so(t
 
 
 def test_memory_that_is_never_enough_ends_with_the_picture_and_three_remedies(tiny_models, tmp_path, monkeypatch):
-    _, note = notes_of()
+    said, note = notes_of()
     decode = VQGAN.decode
     calls = []
 
@@ -352,6 +352,10 @@ def test_memory_that_is_never_enough_ends_with_the_picture_and_three_remedies(ti
     with pytest.raises(MemoryFullError) as caught:
         paint_picture(resolved(tiny_models), deliver(tmp_path), on_note=note)
     assert calls == [False, False, False, False, True]
+    assert [text.split(": ")[1] for text in said] == [
+        "CLIP now looks at 2 views at a time",
+        "the decoder now works lean",
+    ]
     hint = str(caught.value.hint)
     assert all(remedy in hint for remedy in ("--micro-batch", "--cutouts", "--size", "step 1"))
     assert len(list(tmp_path.glob("*.png"))) == 1

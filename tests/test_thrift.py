@@ -10,6 +10,11 @@ from vqclip.engine.paint import Look, paint
 from vqclip.engine.starts import from_codes
 from vqclip.engine.streams import stream
 from vqclip.engine.thrift import Thrift, is_out_of_memory
+from vqclip.ops import bands
+from vqclip.runs.painting import painting
+from vqclip.runs.parts import build_parts
+from vqclip.runs.plan import resolve
+from vqclip.settings import Settings
 
 COURSE = Course(steps=6, learning_rate=0.1)
 FULL = RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried ...")
@@ -67,6 +72,22 @@ def test_then_the_decoder_works_lean_and_the_picture_stays_the_same():
     assert torch.allclose(events[-1].image, run()[-1].image, atol=1e-4)
 
 
+def test_a_real_model_in_bands_lean_and_view_by_view_has_the_plain_gradient(tiny_models, monkeypatch):
+    job = resolve(Settings.make(tiny_models.settings(steps=1, init="codes")))[0]
+    parts = build_parts(job, device=torch.device("cpu"), offline=True, note=print)
+
+    def moments(rows: int, thrift: Thrift) -> torch.Tensor:
+        monkeypatch.setattr(bands, "band_rows", lambda *_: rows)
+        *_, last = painting(parts, thrift=thrift)
+        return last.state()["optimizer"]["state"][0]["exp_avg"]  # after one step, the gradient times a factor
+
+    plain = moments(10**6, Thrift())
+    assert plain.abs().max() > 0
+    for thrift in (Thrift(micro_batch=1), Thrift(lean=True), Thrift(3, lean=True)):
+        spared = moments(3, thrift)
+        assert float((spared - plain).abs().max() / plain.abs().max()) < 1e-3
+
+
 def test_when_nothing_is_left_to_save_the_error_goes_up():
     thrift, tight = Thrift(), Tight(0)
     with pytest.raises(RuntimeError, match="allocate"):
@@ -80,8 +101,24 @@ def test_another_error_is_not_taken_for_a_lack_of_memory():
 
     with pytest.raises(RuntimeError, match="shapes"):
         Thrift().spend(broken, step=0, pieces=8)
-    assert [is_out_of_memory(error) for error in (FULL, MemoryError(), ValueError("out of memory"))] == [
-        True,
-        True,
-        False,
-    ]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FULL,
+        MemoryError(),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a primitive"),  # what a convolution says under a limit of the process
+        RuntimeError("could not execute a primitive\nException raised from ..."),
+    ],
+)
+def test_all_that_libraries_say_of_a_full_memory_is_known(error):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("out of memory"), RuntimeError("could not create a primitive descriptor for a convolution")]
+)
+def test_what_only_sounds_like_it_is_not_a_full_memory(error):
+    assert not is_out_of_memory(error)

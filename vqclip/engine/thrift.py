@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,12 +10,17 @@ import torch
 
 T = TypeVar("T")
 
+# torch's own words, C++'s, and those of the CPU's kernels, which do not say what they could not do it for
+_SAYS_FULL = re.compile(
+    r"allocate memory|out of memory|bad_alloc|could not (create a primitive|create a memory|execute a primitive)$"
+)
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is what torch or Python raise when memory runs out; torch has no one class for it."""
-    text = str(error).lower()
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or (isinstance(error, RuntimeError) and ("allocate memory" in text or "out of memory" in text))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(_SAYS_FULL.search(line) for line in str(error).lower().splitlines())
 
 
 class Thrift:

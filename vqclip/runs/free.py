@@ -31,6 +31,16 @@ def free_on(device: str) -> int | None:
     return int(torch.cuda.mem_get_info(device)[0])
 
 
+def is_limited() -> bool:
+    """Whether this process has a limit of its own on its memory (`ulimit -v`, `ulimit -d`, some cluster queues)."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return False
+    limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    return any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits)
+
+
 def _machine(root: Path) -> int | None:
     fields = _fields(root / "proc/meminfo")
     return fields.get("MemAvailable")

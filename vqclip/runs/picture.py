@@ -145,11 +145,14 @@ class _Run:
         kept: list[Step] = []
         thrift = Thrift(self.parts.settings.micro_batch, bool(self.parts.settings.lean))
 
-        def keep(event: Step) -> None:
-            kept[:] = [event]
+        def tell() -> None:
             for text in thrift.said[len(self.facts.get("memory", ())) :]:
                 self.note(text)
                 self.facts["memory"] = [*self.facts.get("memory", ()), text]
+
+        def keep(event: Step) -> None:
+            kept[:] = [event]
+            tell()
 
         try:
             events = painting(self.parts, self.start, thrift, graph=self.delivery.graph)
@@ -163,6 +166,7 @@ class _Run:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+            tell()
             where = self._rescue(kept[0] if kept else None, "out of memory")
             raise MemoryFullError("not enough memory for this picture", hint=f"{where}; {REMEDIES}") from error
 
