@@ -7,10 +7,10 @@ import os
 import sys
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout, suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from vqclip.errors import MemoryFullError, OutputError, UsageError
 from vqclip.runs.cores import share_cores
@@ -19,11 +19,14 @@ from vqclip.runs.painter import LOST_DEVICE, Failure, LostDeviceError, Note, Rep
 from vqclip.settings import Delivery
 from vqclip.sinks.ledger import Ledger
 from vqclip.sinks.play import StopFlag
+from vqclip.words import counted
 
 LOSSES = 5
 """How many painters one job may lose before it counts as failed: each time, all other jobs go first."""
+LOST_CODE = MemoryFullError.exit_code
 LOOK_SECONDS = 0.2
 CORES_OF_A_PAINTER = 2
+SAME_EVERYWHERE = "the same vqclip must be installed on all its machines"
 
 
 class Cluster:
@@ -46,7 +49,12 @@ class Cluster:
             raise UsageError(f"no Ray cluster answers at {address!r}: {reason}", hint="see `ray status`") from error
         has = ray.cluster_resources()
         gpus, cores = int(has.get("GPU", 0)), int(has.get("CPU", 1))
-        self.threads = threads or (CORES_OF_A_PAINTER if not gpus else max(1, cores // gpus))
+        machine = max((int(one["Resources"].get("CPU", 0)) for one in ray.nodes() if one["Alive"]), default=cores)
+        self.threads = threads or (max(1, min(CORES_OF_A_PAINTER, machine)) if not gpus else max(1, cores // gpus))
+        if not gpus and self.threads > machine:
+            ray.shutdown()
+            cores_of = counted(machine, "core")
+            raise UsageError(f"--threads {self.threads}: no machine of the cluster has more than {cores_of}")
         self.painters = painters or gpus or max(1, cores // self.threads)
         self._needs = {"num_gpus": 1} if gpus else {"num_cpus": self.threads}
 
@@ -55,71 +63,151 @@ class Cluster:
     ) -> Iterator[Report]:
         """Paints jobs on the cluster, reporting as they finish. One that loses its painter waits again.
 
-        Raises: OutputError if the folder cannot be written.
+        Raises: OutputError if the folder cannot be written; UsageError if no painter can be started, MemoryFullError
+        if they are lost again and again before any has painted.
         """
-        with redirect_stdout(cast(Any, _Stdout())):
-            yield from self._paint(jobs, ledger, delivery, stop=stop, note=note)
-
-    def _paint(
-        self, jobs: Sequence[Job], ledger: Ledger, delivery: Delivery, *, stop: StopFlag, note: Note
-    ) -> Iterator[Report]:
         ray = self._ray
         kind = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=2, **self._needs)(_Painter)
         delivery = delivery.model_copy(update={"threads": self.threads, "quiet": True})
-        hire = partial(kind.remote, ledger, delivery, os.getcwd())
-        free, queue, busy = [hire() for _ in range(min(self.painters, len(jobs)))], deque(jobs), {}
-        losses, told = Counter[str](), False
-        try:
-            while busy or (queue and not stop):
-                while free and queue and not stop:
-                    job, painter = queue.popleft(), free.pop()
-                    busy[painter.paint.remote(job)] = job, painter
-                while free and (stop or not queue):
-                    ray.kill(free.pop())  # one that the cluster has no room for yet, and its job, may have this place
-                if stop and not told:
-                    told = True
-                    for _, painter in busy.values():
-                        painter.stop.remote()
-                for answer in ray.wait(list(busy), timeout=LOOK_SECONDS)[0] if busy else ():
-                    job, painter = busy.pop(answer)
-                    report, lives = self._read(answer, job, note, losses)
-                    if not lives:
-                        ray.kill(painter)  # should it be out of reach only
-                    free.append(painter if lives else hire())
-                    if report is None:
-                        queue.append(job)
-                    else:
-                        yield report
-        finally:
-            for painter in (*free, *(painter for _, painter in busy.values())):
-                ray.kill(painter)
-            with redirect_stdout(sys.stderr):  # here Ray prints, in this very thread, what it had held back
-                ray.shutdown()
+        with redirect_stdout(cast(Any, _Stdout())):
+            crew = _Crew(ray, partial(kind.remote, ledger, delivery, os.getcwd()), jobs, self.painters)
+            try:
+                while crew.busy or (crew.queue and not stop):
+                    crew.employ(stop)
+                    yield from crew.listen(note, stop)
+            finally:
+                crew.dismiss()
+                with redirect_stdout(sys.stderr):  # here Ray prints, in this very thread, what it had held back
+                    ray.shutdown()
 
-    def _read(self, answer: Any, job: Job, note: Note, losses: Counter[str]) -> tuple[Report | None, bool]:
-        """What became of a job, None if it is to be painted again, and whether its painter lives."""
+
+class _Hand(NamedTuple):
+    """A painter, and what Ray answers as soon as it has a place."""
+
+    painter: Any
+    here: Any
+
+
+class _Crew:
+    """The painters, those that are free and those that are busy, and the jobs that wait for one."""
+
+    def __init__(self, ray: Any, hire: Callable[[], Any], jobs: Sequence[Job], number: int) -> None:
+        self._ray, self._hire = ray, hire
+        self.queue, self.busy = deque(jobs), dict[Any, tuple[Job, _Hand]]()
+        self._free = [self._new() for _ in range(min(number, len(jobs)))]
+        self._most = LOSSES * number
+        self._losses, self._worked, self._told = Counter[str](), False, False
+
+    def employ(self, stop: StopFlag) -> None:
+        """Gives the free ones a job each, or lets them go; those that are busy are told once that it is over.
+
+        These first, while none of them can get the place of one that went.
+        """
+        while self._free and self.queue and not stop:
+            job, hand = self.queue.popleft(), self._free.pop()
+            self.busy[hand.painter.paint.remote(job)] = job, hand
+        if stop and not self._told:
+            self._told = True
+            self._tell()
+        while self._free and (stop or not self.queue):
+            self._ray.kill(self._free.pop().painter)  # one without a place yet, and its job, may have this one's
+
+    def listen(self, note: Note, stop: StopFlag) -> Iterator[Report]:
+        """What became of jobs since. One whose painter is lost waits again, behind all others.
+
+        Raises: OutputError; UsageError if nobody is left because none can be started; MemoryFullError.
+        """
+        for answer in self._ray.wait(list(self.busy), timeout=LOOK_SECONDS)[0] if self.busy else ():
+            job, hand = self.busy[answer]
+            try:
+                report = self._read(answer, job, note)
+                self._worked = True
+                del self.busy[answer]
+                self._free.append(hand)
+            except _LostError as lost:
+                del self.busy[answer]
+                self._ray.kill(hand.painter)  # should it be out of reach only
+                found = self._bury(job, lost, stop)
+                if found is None:
+                    continue
+                report = found
+            yield report
+
+    def dismiss(self) -> None:
+        """Ends all painters."""
+        for hand in (*self._free, *(hand for _, hand in self.busy.values())):
+            self._ray.kill(hand.painter)
+
+    def _new(self) -> _Hand:
+        painter = self._hire()
+        return _Hand(painter, painter.here.remote())
+
+    def _tell(self) -> None:
+        """Lets those that paint finish their step; those without a place yet would only start in order to stop."""
+        waits = {hand.here: answer for answer, (_, hand) in self.busy.items()}
+        here = self._ray.wait(list(waits), num_returns=len(waits), timeout=LOOK_SECONDS)[0] if waits else ()
+        for answer, (job, hand) in list(self.busy.items()):
+            if hand.here in here:
+                hand.painter.stop.remote()
+            else:
+                del self.busy[answer]
+                self._ray.kill(hand.painter)
+                self.queue.appendleft(job)
+
+    def _read(self, answer: Any, job: Job, note: Note) -> Report:
+        """A painter's report on its job. Raises: OutputError; _LostError if the painter is lost."""
         errors = self._ray.exceptions
         try:
             said, notes = self._ray.get(answer)
+        except errors.RayTaskError as error:
+            cause = getattr(error, "cause", None)
+            reason = _line(error, -1) if cause is None else f"{type(cause).__name__}: {cause}"
+            trace = getattr(error, "traceback_str", None)
+            return Report(job, failure=Failure(f"a bug: {reason}", "please report it", 1, trace))
         except errors.RayError as error:
-            reason = str(error).strip().splitlines()[0]
-            if isinstance(error, errors.RayTaskError):
-                return _failed(job, reason), True
-            losses[job.id] += 1
-            if getattr(error, "actor_init_failed", False):
-                return _failed(job, f"no painter could be started on the cluster: {reason}"), False
-            if losses[job.id] < LOSSES:
-                return None, False
-            return _failed(job, f"the cluster lost it {LOSSES} times: {reason}"), False
+            started = not getattr(error, "actor_init_failed", False)
+            raise _LostError(_line(error, 0 if started else -1), started=started) from error
         for text in notes:
             note(text)
         if isinstance(said, OutputError):
             raise said
-        return said, True
+        return cast(Report, said)
+
+    def _bury(self, job: Job, lost: _LostError, stop: StopFlag) -> Report | None:
+        """Puts the job of a lost painter back and hires another one, or reports that it was lost too often.
+
+        A painter that raised an error when it was made is not replaced: its machine would do so for every job.
+        Raises: UsageError if it was the last; MemoryFullError if so many are lost before any painted.
+        """
+        if not lost.started:
+            self.queue.appendleft(job)
+            if not (self._free or self.busy or stop):
+                raise UsageError(f"no painter can be started on the cluster: {lost}", hint=SAME_EVERYWHERE) from lost
+            return None
+        self._losses[job.id] += 1
+        if not self._worked and self._losses.total() > self._most:
+            hint = "is the memory too small? try fewer --workers"
+            raise MemoryFullError(f"the cluster loses its painters again and again: {lost}", hint=hint) from lost
+        if not stop:
+            self._free.append(self._new())
+        if self._losses[job.id] < LOSSES:
+            self.queue.append(job)
+            return None
+        return Report(job, failure=Failure(f"the cluster lost it {LOSSES} times: {lost}", None, LOST_CODE))
 
 
-def _failed(job: Job, reason: str) -> Report:
-    return Report(job, failure=Failure(reason, None, MemoryFullError.exit_code))
+class _LostError(Exception):
+    """A painter is lost, its words are the reason; started is false if it never was one."""
+
+    def __init__(self, reason: str, *, started: bool) -> None:
+        super().__init__(reason)
+        self.started = started
+
+
+def _line(error: Exception, which: int) -> str:
+    """A line of what Ray says: the first tells what happened to a process, the last of a traceback what was raised."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[which].strip()
 
 
 class _Stdout:
@@ -151,6 +239,9 @@ class _Painter:
             return error, notes
         except LostDeviceError:
             os._exit(LOST_DEVICE)  # a new painter gets the job
+
+    def here(self) -> None:
+        """Answers, as soon as there is a place for it."""
 
     def stop(self) -> None:
         self._stop.set(15)
