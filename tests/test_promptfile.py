@@ -151,6 +151,13 @@ def test_mistakes_in_toml_have_a_line_and_a_column(text, places) -> None:
     assert [told.split(":")[0] for told in problems(text, ".toml")] == places
 
 
+def test_tables_of_another_name_are_told_where_they_begin_and_hide_no_other_mistake() -> None:
+    text = "[[picture]]\nprompt = 'a'\nlr = 1979-05-27\n[[pictures]]\nprompt = 'b'\n"
+    told = problems(text, ".toml")
+    assert told[0] == "line 4, column 1: [[pictures]] is nothing here; write [[picture]] for each picture"
+    assert len(told) == 2 and told[1].startswith("line 3, column 1: a value is text")
+
+
 def test_an_option_in_toml_knows_its_own_line() -> None:
     first, second = rows('steps = 5\n[[picture]]\nprompt = "a"\n\n[[picture]]\n lr = 6\n', ".toml")
     assert first.options == (Word("--steps=5", 1, 1),) and second.line == 5

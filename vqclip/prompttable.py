@@ -130,7 +130,10 @@ def read_toml(text: str) -> Rows:
     if not isinstance(pictures, list) or not all(isinstance(values, dict) for values in pictures):
         complain(found, *first, "write one table [[picture]] for each picture")
         return found
-    above = {key: places.get((key,), (1, key)) for key in document}
+    above = {key: places.get((key,)) or places.get((key, 0)) or (1, key) for key in document}
+    for key in [key for key, value in document.items() if _is_tables(value)]:
+        del document[key]
+        complain(found, *above.pop(key), f"[[{key}]] is nothing here; write [[picture]] for each picture")
     for number, values in enumerate(pictures):
         table = "picture", number
         line, inside = (places[table][0], "") if table in places else (first[0], f"picture {number + 1}, ")
@@ -142,6 +145,10 @@ def read_toml(text: str) -> Rows:
 def complain(rows: Rows, line: int, place: int | str | None, text: str) -> None:
     """Adds a problem."""
     rows.problems.append(Problem(line, place, text))
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
 
 
 def _end_of(text: str) -> tuple[int, int]:
