@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from tiny import TinyDecoder, shaken, tiny_look
 
 from vqclip.engine.canvas import begin
 from vqclip.engine.course import Course
-from vqclip.engine.film import Carry, Shot, film, given_back, sharpened
+from vqclip.engine.film import FADE, FADING, Carry, Shot, film, given_back, sharpened
+from vqclip.engine.motion import finished
 from vqclip.engine.streams import stream
 from vqclip.errors import DivergedError
 from vqclip.films import FilmSettings
@@ -57,6 +59,41 @@ def test_a_film_goes_on_from_any_frame_bit_for_bit(way):
         rest = _filmed(Move(zoom=1.03, pan=(0.7, -1.2)), 7, way=way, state=whole[stopped].state())
         assert [frame.index for frame in rest] == list(range(stopped + 1, 7))
         assert all(torch.equal(a.image, b.image) for a, b in zip(whole[stopped + 1 :], rest, strict=True))
+
+
+def _turning(at, move=Move(zoom=1.03)):
+    """Shots whose painting is made anew, upside down, at some frames; a log of what was made anew."""
+    plain, seen = _shots(move), []
+
+    def anew(picture):
+        seen.append(picture)
+        return -DECODER.tokenize(picture.flip(2))[0]
+
+    return lambda n: replace(plain(n), anew=anew if n in at else None), seen
+
+
+def _told(shots, frames, state=None):
+    return list(film(DECODER, DECODER, state or _start(), shots=shots, frames=frames))
+
+
+def test_a_painting_that_is_made_anew_comes_without_a_jump_and_is_then_all_that_is_there():
+    shots, seen = _turning([3])
+    before, frames = _told(_turning([])[0], 3 + FADING + 3), _told(shots, 3 + FADING + 3)
+    assert len(seen) == 1 and seen[0].shape == (1, 3, 64, 64)
+    assert all(torch.equal(a.image, b.image) for a, b in zip(before[:3], frames[:3], strict=True))
+    states = [frame.state() for frame in frames]
+    assert [n for n, state in enumerate(states) if "shown" in state] == list(range(3, 3 + FADING + 1))
+    painted = DECODER.decode(DECODER.quantize(finished(states[3]))[0])
+    jump, whole = ((image - before[3].image).abs().mean() for image in (frames[3].image, painted))
+    assert whole > 0.05 and jump < (1 - FADE) * 1.2 * whole
+
+
+@pytest.mark.parametrize("stopped", [2, 3, 4, 9])
+def test_a_film_goes_on_bit_for_bit_while_its_painting_is_made_anew(stopped):
+    shots, _ = _turning([3, 5])
+    whole = _told(shots, 12)
+    rest = _told(shots, 12, whole[stopped].state())
+    assert all(torch.equal(a.image, b.image) for a, b in zip(whole[stopped + 1 :], rest, strict=True))
 
 
 def test_zooming_in_and_out_again_without_painting_loses_little():

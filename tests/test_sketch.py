@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,15 +18,19 @@ from workshop import Call, make_pictures, vqgan_command
 
 import vqclip as package
 from vqclip.configs import PriorConfig
+from vqclip.engine.film import FADING, turned
 from vqclip.engine.paint import paint
+from vqclip.films import FilmSettings
 from vqclip.models.prior import Prior
 from vqclip.runs.jobs import identify, make_job
 from vqclip.runs.plan import resolve
+from vqclip.runs.shots import sketched_anew
 from vqclip.settings import Settings
 from vqclip.sinks.metadata import read_recipe
+from vqclip.sinks.state import load_state
 from vqclip.store.checkpoint import read_header, write_own
 from vqclip.store.folder import digest
-from vqclip.store.priors import save_prior, trained_with
+from vqclip.store.priors import load_prior, save_prior, trained_with
 from vqclip.store.starter import starter_path
 
 SHAPE = PriorConfig(latent_channels=8, grid=4, text_channels=16, channels=(16, 16), attention_levels=(1,), heads=2)
@@ -160,6 +165,59 @@ def test_a_stopped_picture_of_an_own_prior_goes_on_by_the_printed_line(make, cal
     assert refused.code == 2 and "was saved with another prior" in refused.err
     assert call(*shlex.split(line)[1:]).code == 0
     assert pixels("a.png") == pixels("whole.png")
+
+
+def test_a_prior_sketches_over_a_picture_and_keeps_the_share_that_it_is_told_to(make):
+    prior = load_prior(str(make()))
+    rng = torch.Generator().manual_seed(1)
+    text, noise, over = (torch.randn(1, *shape, generator=rng) for shape in ((16,), (8, 4, 4), (8, 4, 4)))
+    plain = prior.sample(text, noise)
+    assert torch.equal(prior.sample(text, noise, over=over, kept=0.0), plain)
+    far = [float((prior.sample(text, noise, over=over, kept=kept) - over).abs().mean()) for kept in (0.2, 0.6, 0.97)]
+    assert far[0] > far[1] > far[2] and far[2] < 0.1 * far[0]
+
+
+def filmed(call: Call, name: str, *words: str) -> tuple[list[str], dict[str, Any]]:
+    """The pixels of all frames of a film that the command line made, and the state that it left."""
+    ran = call(*words, "--format", "frames", "--quiet", "-o", f"{name}.frames")
+    assert ran.code == 0, ran.err
+    frames = [pixels(path) for path in sorted(Path(f"{name}.frames").glob("*.png"))]
+    return frames, load_state(Path(f"{name}.frames/film.state"))[0]
+
+
+def test_the_next_prompt_of_a_zoom_is_sketched_over_the_picture_or_painted_out_of_it(call, make, tiny_models):
+    story = ("zoom", "a castle", "--story", "fog", "--change-every", "3", "--frames", "6", *tiny_models.flags())
+    own = ("--prior", str(make()), *SMALL[:8])
+    sketched, state = filmed(call, "sketched", *story, *own)
+    painted, plain = filmed(call, "painted", *story, *own, "--change", "paint")
+    assert "shown" in state and "shown" not in plain
+    assert sketched[:3] == painted[:3] and sketched[3] != painted[3]
+    assert filmed(call, "again", *story, *own)[0] == sketched
+    assert "shown" not in filmed(call, "codes", *story, "--init", "codes", *SMALL[:8])[1]
+
+
+@pytest.mark.parametrize(("change", "fade", "first"), [("sketch", 0, 4), ("sketch", 0.25, 7), ("paint", 0, None)])
+def test_the_next_scene_of_a_film_is_sketched_where_half_of_it_is_there(
+    call, make, tiny_models, monkeypatch, change, fade, first
+):
+    Path("film.toml").write_text(
+        f'[paint]\nchange = "{change}"\n[[scene]]\nprompt = "a castle"\nseconds = 0.1667\n'
+        f'[[scene]]\nprompt = "fog"\nfade = {fade}\nseconds = 0.25\n'
+    )
+    made = []
+    monkeypatch.setattr("vqclip.engine.film.turned", lambda *args: made.append(turned(*args)) or made[-1])
+    frames, state = filmed(call, "film", "film", "film.toml", "--prior", str(make()), *tiny_models.flags(), *SMALL[:8])
+    assert len(frames) == 10 and len(made) == (first is not None)
+    assert state.get("fading") == (None if first is None else FADING - (9 - first))
+
+
+def test_a_new_prompt_is_sketched_four_times_in_its_first_second(tiny_models, make):
+    settings = Settings.make(tiny_models.settings(prior=str(make()), init="prior"), source="here")
+    parts = SimpleNamespace(settings=settings)
+    for fps, when in ((24, [0, 6, 12, 18]), (12, [0, 3, 6, 9]), (2, [0, 1, 2, 3])):
+        film = FilmSettings(fps=fps)
+        asked = [sketched_anew(parts, film, settings, [], index=50 + n, since=n) for n in range(40)]
+        assert [n for n, anew in enumerate(asked) if anew] == when
 
 
 def test_the_id_of_a_job_knows_the_prior_by_what_is_in_it(make, tiny_models, tmp_path):

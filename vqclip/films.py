@@ -14,6 +14,7 @@ from vqclip.words import counted
 
 Pair = tuple[float, float]
 Carrying = Literal["picture", "state", "cells"]
+Change = Literal["sketch", "paint"]
 RimKind = Literal["mirror", "wrap", "smear", "fresh"]
 MOST_FRAMES = 1_000_000
 FILM_JOB = "film.json"
@@ -59,7 +60,8 @@ class FilmSettings(Reel):
 
     zoom above 1 goes in; pan in pixels, right and down; rotate in degrees by which the picture turns clockwise; shear
     and tilt as in `ops.camera`. carry, hold and sharpen are those of `engine.film.Carry`. loop is the number of frames
-    at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames.
+    at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames;
+    by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it.
     """
 
     zoom: float = Field(1.02, ge=0.5, le=2)
@@ -74,6 +76,7 @@ class FilmSettings(Reel):
     loop: int = Field(0, ge=0)
     story: tuple[str, ...] = ()
     change_every: int = Field(0, ge=0)
+    change: Change = "sketch"
 
     def check(self) -> FilmSettings:
         """Checks what no single field can. Raises: UsageError."""

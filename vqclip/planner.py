@@ -29,7 +29,8 @@ def plan_film(
     frames = _length(file, heard)
     firsts = _firsts(file, frames)
     own = {key: getattr(timeline.camera, key) for key in ("rim", "carry", "hold", "sharpen")}
-    own |= {"frames": frames, "fps": timeline.fps, "frame_average": timeline.paint.frame_average, "zoom": 1.0}
+    own |= {"frames": frames, "fps": timeline.fps, "zoom": 1.0}
+    own |= {key: getattr(timeline.paint, key) for key in ("frame_average", "change")}
     film = film_values({**own, "loop": loop_frames(frames, timeline.fps) if timeline.loop else 0})
     return _Planner(file, {**_STILL, **defaults}, heard, firsts, frames).plan(film.painted), film
 

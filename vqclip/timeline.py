@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from vqclip.films import MOST_FRAMES, Carrying, RimKind
+from vqclip.films import MOST_FRAMES, Carrying, Change, RimKind
 from vqclip.settings import Checked
 
 # A number, a formula in quotes, or keyframes: `keyframes.parse_curve` reads it, with the variables that there are.
@@ -45,9 +45,10 @@ class Brush(Checked):
 
 
 class Paint(Brush):
-    """How the whole film is painted: its curves, and how frames are smoothed over their steps."""
+    """How the whole film is painted: its curves, how frames are smoothed over their steps, and how new prompts come."""
 
     frame_average: float = Field(0.8, ge=0, lt=1)
+    change: Change = "sketch"
 
 
 class Scene(Checked):

@@ -14,7 +14,7 @@ from vqclip.cli.generate import add_with_flags, note_inputs, read_settings
 from vqclip.cli.limit import limited
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds, turns
+from vqclip.films import Change, FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds, turns
 from vqclip.settings import Delivery, FilmFormat, Settings
 
 FILM, CAMERA = "The film", "The camera"
@@ -29,6 +29,7 @@ FLAGS: tuple[Flag, ...] = (
     flag(FILM, "--loop", bool, "Let the end flow into the beginning."),
     flag(FILM, "--story", list[str], "A further prompt, in turn. May be repeated.", "PROMPT"),
     flag(FILM, "--change-every", int, "Frames until the next prompt of the story.", "NUMBER"),
+    flag(FILM, "--change", Change, "How it comes: sketched by the prior, or by paint alone.", default="sketch"),
     flag(
         CAMERA,
         "--zoom",
@@ -128,7 +129,7 @@ def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
     values |= {key: speeds(said[key], fps, flag=f"--{key}") for key in ("pan", "shear", "tilt") if key in said}
     values |= {
         key: said[key]
-        for key in ("steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "change_every")
+        for key in ("steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "change_every", "change")
         if key in said
     }
     if "frame_lr" in said:

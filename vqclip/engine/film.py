@@ -24,6 +24,8 @@ from vqclip.ops.cutouts import CutoutSettings
 from vqclip.ops.guide import Extras
 
 Way = Literal["picture", "state", "cells"]
+FADE, FADING = 0.8, 15
+"""The share of the frame before in what is shown while a painting that was made anew comes, and for how many frames."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Shot:
     """What is done for one frame: where the camera goes, and how it is painted.
 
     matrix [1, 3, 3] leads from the points of the new frame to those of the one before (see `ops.camera`); it is not
-    used for a film's first frame.
+    used for a film's first frame. anew makes a latent [1, C, h, w] of the picture that the camera sees [1, 3, H, W],
+    which the painting goes on from; what is shown turns into it within half a second or so.
     """
 
     matrix: Tensor
@@ -59,6 +62,7 @@ class Shot:
     course: Course
     cutouts: CutoutSettings
     extras: Extras = ()
+    anew: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,13 +132,18 @@ def film(
         shot = shots(index)
         if index:
             state = move(decoder, encoder, state, shot.matrix, carry)
+            if shot.anew is not None:
+                state = turned(decoder, state, shot.anew, carry)
         event = _painted(decoder, state, shot, carry)
-        kept = {name: state[name] for name in ("view", "held", "left") if name in state}
+        kept = {name: state[name] for name in ("view", "held", "left", "shown", "fading") if name in state}
         state = {**event.state(), **kept, "frame": index, "painted": shot.course.steps > 0}
+        image = event.image if "shown" not in state else torch.lerp(event.image, state["shown"], FADE)
+        if "shown" in state:
+            state = {**state, "shown": image}
         yield Frame(
             index,
             frames,
-            event.image,
+            image,
             event.latent,
             shot.matrix,
             event.loss,
@@ -148,11 +157,33 @@ def film(
 def move(decoder: ImageDecoder, encoder: ImageEncoder | None, state: State, matrix: Tensor, carry: Carry) -> State:
     """The state of a film with its camera moved by a matrix [1, 3, 3]; nothing is painted."""
     state = {**state, "view": _view(state) @ matrix.to(_view(state))}
+    state = _faded(state, matrix, carry)
     if "held" in state and state.get("painted", True):
         state |= {"held": state["held"] * carry.hold, "left": state.get("left", 1.0) * carry.hold}
     if carry.way == "cells" and _far(state["view"], state) <= carry.cells:
         return state
     return _carried(decoder, encoder, state, carry)
+
+
+@torch.no_grad()
+def turned(decoder: ImageDecoder, state: State, anew: Callable[[Tensor], Tensor], carry: Carry) -> State:
+    """The state of a film with its painting made anew from what the camera sees, which fades from the next frame on."""
+    seen = Viewed(decoder, _view(state), state.get("held"), carry.rim).decode(decoder.quantize(finished(state))[0])
+    seen = seen.float().clamp(0, 1)
+    made = {**with_latent(state, anew(seen)), "left": 1.0, "shown": state.get("shown", seen), "fading": FADING}
+    for stale in ("optimizer", "view", "held"):  # they are of another painting, and seen from elsewhere
+        made.pop(stale, None)
+    return made
+
+
+def _faded(state: State, matrix: Tensor, carry: Carry) -> State:
+    """The state with what is still shown of an earlier painting moved along, or gone if it has been there for long."""
+    if "shown" not in state:
+        return state
+    if not state["fading"]:
+        return {name: value for name, value in state.items() if name not in ("shown", "fading")}
+    shown = see(state["shown"], matrix.to(state["shown"]), carry.rim).clamp(0, 1)
+    return {**state, "shown": shown, "fading": state["fading"] - 1}
 
 
 def _carried(decoder: ImageDecoder, encoder: ImageEncoder | None, state: State, carry: Carry) -> State:

@@ -124,9 +124,25 @@ class Prior(nn.Module):
         return normal * self.std[:, None, None] + self.mean[:, None, None]
 
     @torch.no_grad()
-    def sample(self, text: Tensor, noise: Tensor, *, steps: int = 25, guidance: float = 3.0) -> Tensor:
-        """Text [B, D] and noise [B, C, h, w] from N(0, 1) -> latents [B, C, h, w], by Heun steps with guidance."""
+    def sample(
+        self,
+        text: Tensor,
+        noise: Tensor,
+        *,
+        steps: int = 25,
+        guidance: float = 3.0,
+        over: Tensor | None = None,
+        kept: float = 0.0,
+    ) -> Tensor:
+        """Text [B, D] and noise [B, C, h, w] from N(0, 1) -> latents [B, C, h, w], by Heun steps with guidance.
+
+        over [1 or B, C, h, w] are latents to sketch over, as in SDEdit: the flow begins where the share `kept` of its
+        time is over, with as much of them as there would be then.
+        """
         x, nothing = noise, torch.zeros_like(text)
+        if over is not None:
+            x = torch.lerp(noise, self.normalize(over), kept)
+        steps = max(1, round(steps * (1 - kept)))
 
         def velocity(at: Tensor, time: float) -> Tensor:
             times = torch.full((2 * len(at),), time, device=at.device, dtype=at.dtype)
@@ -134,7 +150,7 @@ class Prior(nn.Module):
             return free + guidance * (given - free)
 
         for step in range(steps):
-            now, then = step / steps, (step + 1) / steps
+            now, then = (kept + (1 - kept) * n / steps for n in (step, step + 1))
             first = velocity(x, now)
             second = velocity(x + (then - now) * first, min(then, 0.999))
             x = x + (then - now) * (first + second) / 2

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vqclip.engine.canvas import State
 from vqclip.engine.film import Shot, film
@@ -22,7 +23,7 @@ from vqclip.ops.fade import fade, weighted
 from vqclip.ops.losses import TotalVariation
 from vqclip.prompts import parse_prompts
 from vqclip.runs.parts import Note, Parts, make_looks, wrap_of
-from vqclip.runs.shots import frame_course, make_carry
+from vqclip.runs.shots import frame_course, make_carry, sketched_anew
 from vqclip.settings import Settings
 from vqclip.shotlist import SceneShots, Script, ShotList
 
@@ -136,7 +137,19 @@ class _Shots:
         extras = [extra for extra in self._parts.extras if extra[0] != "tv"]
         extras += [("tv", at("tv"), TotalVariation(wrap_of(settings)))] if at("tv") else []
         cutouts = replace(self._parts.cutouts, count=int(at("cutouts")))
-        return Shot(matrix, self._looks(index), replace(course, learning_rate=at("learning_rate")), cutouts, extras)
+        course = replace(course, learning_rate=at("learning_rate"))
+        return Shot(matrix, self._looks(index), course, cutouts, extras, self._anew(index))
+
+    def _anew(self, index: int) -> Callable[[Tensor], Tensor] | None:
+        """What makes a frame anew for another prompt: from where more than half of it is there."""
+        number = self._shots.scene_at(index)
+        scene, before = self._shots.scenes[number], self._shots.scenes[max(number - 1, 0)]
+        if scene.prompt == before.prompt:
+            return None
+        first = next(n for n in range(scene.first, len(self._shots.shares)) if self._shots.shares[n] >= 0.5)
+        told = _told(self._parts.settings, scene)
+        looks = self._scenes[number].looks
+        return sketched_anew(self._parts, self._film, told, looks, index=index, since=index - first)
 
     def _reader(self, index: int) -> Callable[[str], float]:
         return lambda name: self._shots.curves[name][index]

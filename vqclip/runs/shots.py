@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot
@@ -13,6 +14,8 @@ from vqclip.engine.paint import Look
 from vqclip.films import FilmSettings, Reel
 from vqclip.ops.camera import Move, camera
 from vqclip.runs.parts import Note, Parts, make_looks
+from vqclip.runs.sketch import sketch
+from vqclip.settings import SEEDS, Settings
 
 
 def zoom_shots(
@@ -38,11 +41,39 @@ def zoom_shots(
         return tuple(make_looks(told, parts.cutouts, dtype=dtype, device=device, offline=offline, note=note))
 
     def shot(index: int) -> Shot:
-        number = index // film.change_every % len(prompts) if film.change_every else 0
+        turn, since = divmod(index, film.change_every) if film.change_every else (0, index)
+        number = turn % len(prompts)
         course = frame_course(parts, film, steps=film.steps_per_frame if index else 0)
-        return Shot(matrix, looks(number), course, parts.cutouts, extras)
+        told = settings.changed(prompt=prompts[number])
+        anew = sketched_anew(parts, film, told, looks(number), index=index, since=since) if turn else None
+        return Shot(matrix, looks(number), course, parts.cutouts, extras, anew)
 
     return shot
+
+
+TURN = (0.3, 0.25, 0.2, 0.15)
+"""A new prompt is sketched this often, evenly within a second, each time over the one before: how much of it stays."""
+
+
+def sketched_anew(
+    parts: Parts, film: FilmSettings, told: Settings, looks: Sequence[Look], *, index: int, since: int
+) -> Callable[[Tensor], Tensor] | None:
+    """What makes frame `index` anew, `since` frames after the prompt changed: None, or the prior of the first picture.
+
+    told are the settings with the new prompt, looks those that want to see it.
+    """
+    if film.change != "sketch" or parts.settings.init != "prior":
+        return None
+    number, late = divmod(since, max(1, round(film.fps / len(TURN))))
+    if late or number >= len(TURN):
+        return None
+    told = told.changed(seed=((told.seed or 0) + index) % SEEDS)
+
+    def anew(seen: Tensor) -> Tensor:
+        rows, columns = (side // parts.vqgan.stride for side in seen.shape[2:])
+        return sketch(told, parts.vqgan, looks, (rows, columns), parts.cutouts, over=seen, kept=TURN[number])
+
+    return anew
 
 
 def frame_course(parts: Parts, film: Reel, *, steps: int) -> Course:

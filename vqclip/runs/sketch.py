@@ -13,7 +13,7 @@ from vqclip.engine.canvas import begin
 from vqclip.engine.course import Course
 from vqclip.engine.paint import Look, paint
 from vqclip.engine.stages import enlarge
-from vqclip.engine.starts import from_prior
+from vqclip.engine.starts import from_image, from_prior
 from vqclip.engine.streams import stream
 from vqclip.errors import ModelError
 from vqclip.models.prior import Prior
@@ -53,13 +53,21 @@ def require_its_vqgan(settings: Settings) -> None:
 
 
 def sketch(
-    settings: Settings, vqgan: VQGAN, looks: Sequence[Look], grid: tuple[int, int], cutouts: CutoutSettings
+    settings: Settings,
+    vqgan: VQGAN,
+    looks: Sequence[Look],
+    grid: tuple[int, int],
+    cutouts: CutoutSettings,
+    *,
+    over: Tensor | None = None,
+    kept: float = 0.0,
 ) -> Tensor:
     """What the prior of the settings makes of the prompts: a latent [1, C, *grid], enlarged from the size it knows.
 
     Of several sketches it is the one that the looks like best. The prior reads through the CLIP among them that it was
-    trained with, or through the starter's. Raises: ModelError if there is none such, or the prior does not fit the
-    VQGAN.
+    trained with, or through the starter's. over [1, 3, H, W] is a picture to sketch over, of which the share `kept`
+    stays (see `Prior.sample`); the VQGAN then needs its encoder. Raises: ModelError if there is none such, or the prior
+    does not fit the VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
     prior = _loaded(name, digest(locate(name, "prior")), device)
@@ -71,8 +79,15 @@ def sketch(
     clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
     text, count = _read(settings, prior, clips, name), settings.sketches or 1
     small, rng = sketch_grid(grid, prior.config.grid), stream(settings.seed or 0, "init")
+    start = None
+    if over is not None:
+        size = (small[0] * vqgan.stride, small[1] * vqgan.stride)
+        start = from_image(vqgan, F.interpolate(over, size, mode="area"))
     made = from_prior(
-        lambda noise: prior.sample(text.expand(count, -1), noise.to(device)), channels, small, [rng] * count
+        lambda noise: prior.sample(text.expand(count, -1), noise.to(device), over=start, kept=kept),
+        channels,
+        small,
+        [rng] * count,
     )
     latent = _liked(made, settings, vqgan, looks, cutouts)
     if small == grid:
