@@ -1,6 +1,6 @@
 """Measures how well each way of following the camera keeps a film calm and sharp, on the starter.
 
-    OMP_NUM_THREADS=1 python benchmarks/films.py                       # all ways, one zoom of 25 frames at 128 px
+    OMP_NUM_THREADS=1 python benchmarks/films.py                       # all ways, zooms of 25 frames at 128 px
     OMP_NUM_THREADS=1 python benchmarks/films.py --sheets FOLDER       # also every 8th frame of each, side by side
 
 Every way starts from the same picture and gets the same camera, steps and learning rate. The peers' way is written
@@ -26,6 +26,7 @@ from vqclip.engine.canvas import State, begin
 from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot, film, see
 from vqclip.engine.paint import paint
+from vqclip.films import FilmSettings
 from vqclip.ops import geometry as geo
 from vqclip.ops.camera import Move, camera
 from vqclip.ops.pixels import to_picture, to_tensor
@@ -35,15 +36,17 @@ from vqclip.runs.plan import resolve
 from vqclip.settings import Settings
 from vqclip.sinks.play import play
 
+PROMPTS = ("a castle in fog", "a lighthouse at sunset", "a red mushroom by day")
+AVERAGE = FilmSettings().frame_average
 PLAIN = {"hold": 0.0, "sharpen": 0.0}
 # Each way as it is, and calmed: what a move loses is held, and the picture comes from the average of the latents.
 WAYS: dict[str, tuple[Carry, float]] = {
     "picture": (Carry("picture", **PLAIN), 0.0),
     "state": (Carry("state", **PLAIN), 0.0),
     "cells": (Carry("cells", **PLAIN), 0.0),
-    "picture, calmed": (Carry("picture"), 0.8),
-    "state, calmed": (Carry("state"), 0.8),
-    "cells, calmed": (Carry("cells"), 0.8),
+    "picture, calmed": (Carry("picture"), AVERAGE),
+    "state, calmed": (Carry("state"), AVERAGE),
+    "cells, calmed": (Carry("cells"), AVERAGE),
 }
 
 
@@ -119,10 +122,19 @@ def repeat(shot: Shot) -> Callable[[int], Shot]:
     return lambda n: shot if n else replace(shot, course=replace(shot.course, steps=0))
 
 
+def means(films: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """The figures of each way, meant over the prompts."""
+    first, *_ = films.values()
+    return {
+        way: {key: round(sum(found[way][key] for found in films.values()) / len(films), 5) for key in figures}
+        for way, figures in first.items()
+    }
+
+
 def main() -> None:
     """Reads the arguments, films, writes the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompt", default="a castle in fog")
+    parser.add_argument("--prompts", nargs="*", default=list(PROMPTS))
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=25)
     parser.add_argument("--steps", type=int, default=5, help="for each frame")
@@ -132,14 +144,21 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    films = {prompt: ways_of(prompt, asked) for prompt in asked.prompts}
+    if not asked.only:
+        said = {key: value for key, value in vars(asked).items() if key not in ("sheets", "only", "prompts")}
+        write_result("films", {"asked": said, "mean": means(films), "prompts": films})
+
+
+def ways_of(prompt: str, asked: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Films a prompt in every way, all from the same picture, and measures each."""
     settings = Settings.make(
-        {"prompt": asked.prompt, "seed": 7, "width": asked.size, "height": asked.size, "steps": 100, "cutouts": 16}
+        {"prompt": prompt, "seed": 7, "width": asked.size, "height": asked.size, "steps": 100, "cutouts": 16}
     )
     parts = build_parts(resolve(settings)[0], device=torch.device("cpu"), offline=True, note=print)
     opening = play(painting(parts))
     assert opening is not None
-    state = opening.state()
-    move = Move(zoom=asked.zoom)
+    state, move = opening.state(), Move(zoom=asked.zoom)
     shot = Shot(
         camera(move, width=asked.size, height=asked.size),
         parts.looks,
@@ -147,7 +166,7 @@ def main() -> None:
         parts.cutouts,
         parts.extras,
     )
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, float]] = {}
     for name in ("peers", *WAYS):
         if asked.only and name not in asked.only:
             continue
@@ -161,15 +180,12 @@ def main() -> None:
         found[name] = measure(frames, shot.matrix)
         if name != "peers":
             found[name]["there_and_back_db"] = there_and_back(parts, state, shot, move, WAYS[name][0])
-        print(name, found[name], flush=True)
+        print(prompt, name, found[name], flush=True)
         if asked.sheets:
             asked.sheets.mkdir(parents=True, exist_ok=True)
             row = torch.cat([frame[0] for frame in frames[::8]], dim=2)
-            to_picture(row).save(asked.sheets / f"{name.replace(', ', '-')}.png")
-    if not asked.only:
-        write_result(
-            "films", {"asked": {k: v for k, v in vars(asked).items() if k not in ("sheets", "only")}, "ways": found}
-        )
+            to_picture(row).save(asked.sheets / f"{prompt.replace(' ', '-')}-{name.replace(', ', '-')}.png")
+    return found
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def test_a_painting_that_is_made_anew_comes_without_a_jump_and_is_then_all_that_
     assert [n for n, state in enumerate(states) if "shown" in state] == list(range(3, 3 + FADING + 1))
     painted = DECODER.decode(DECODER.quantize(finished(states[3]))[0])
     jump, whole = ((image - before[3].image).abs().mean() for image in (frames[3].image, painted))
-    assert whole > 0.05 and jump < (1 - FADE) * 1.2 * whole
+    assert whole > 0.05 and jump < (1 - FADE) * 1.5 * whole  # a little of it is motion
 
 
 @pytest.mark.parametrize("stopped", [2, 3, 4, 9])
@@ -96,19 +96,20 @@ def test_a_film_goes_on_bit_for_bit_while_its_painting_is_made_anew(stopped):
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole[stopped + 1 :], rest, strict=True))
 
 
-def test_zooming_in_and_out_again_without_painting_loses_little():
+@pytest.mark.parametrize(("way", "least"), [("state", 19), ("cells", 26)])
+def test_zooming_in_and_out_again_without_painting_loses_little(way, least):
     there, back = (camera(Move(zoom=zoom), width=64, height=64) for zoom in (1.02, 1 / 1.02))
     still = Course(steps=0, learning_rate=0.1)
 
     def shots(n):
         return Shot(there if n <= 24 else back, [tiny_look()], still, shaken(2))
 
-    frames = list(film(DECODER, DECODER, _start(), shots=shots, frames=49))
+    frames = list(film(DECODER, DECODER, _start(), shots=shots, frames=49, carry=Carry(way)))
     edge = math.ceil(32 * (1 - 1.02**-24)) + 2
     first, last = (frames[n].image[..., edge:-edge, edge:-edge] for n in (0, -1))
     assert first.std() > 0.05
     # the tiny decoder paints a square of its own for each cell, so this picture is far rougher than any real one
-    assert -10 * float((first - last).square().mean().log10()) > 24
+    assert -10 * float((first - last).square().mean().log10()) > least
     middle = frames[24].image[..., edge:-edge, edge:-edge]
     assert -10 * float((first - middle).square().mean().log10()) < 22
 
@@ -138,7 +139,8 @@ def test_a_straight_pan_moves_by_whole_cells_and_never_encodes():
             raise AssertionError("encoded")
 
     decoder = NoEncoder()
-    frames = list(film(decoder, decoder, _start(), shots=_shots(Move(pan=(1.5, 0)), steps=0), frames=9))
+    shots = _shots(Move(pan=(1.5, 0)), steps=0)
+    frames = list(film(decoder, decoder, _start(), shots=shots, frames=9, carry=Carry("cells")))
     torch.testing.assert_close(frames[8].image[..., :40], frames[0].image[..., 12:52], atol=0.02, rtol=0)
 
 
@@ -151,7 +153,7 @@ def test_a_frame_that_is_held_does_not_jump_where_it_is_encoded_again():
         )
         changes = [float((a.image - b.image).abs().mean()) for a, b in zip(frames[1:], frames, strict=False)]
         jumps[hold] = max(changes) / sorted(changes)[len(changes) // 2]
-    assert jumps[0.9] < 1.5 < jumps[0.0]
+    assert jumps[0.9] < 1.25 < 1.4 < jumps[0.0]
 
 
 @pytest.mark.parametrize("rim", ["mirror", "wrap", "smear", "fresh"])
@@ -184,7 +186,7 @@ def test_what_is_given_back_is_less_than_what_was_let_go_and_nothing_on_the_way_
 
 def test_a_film_that_cannot_encode_says_so():
     with pytest.raises(ValueError, match="encoder"):
-        next(film(DECODER, None, _start(), shots=_shots(Move()), frames=1))
+        next(film(DECODER, None, _start(), shots=_shots(Move()), frames=1, carry=Carry("cells")))
     assert len(list(film(DECODER, None, _start(), shots=_shots(Move()), frames=2, carry=Carry("state")))) == 2
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vqclip.ops.resample import lanczos_kernel, resample, stretch
+from vqclip.ops.resample import double, lanczos_kernel, resample, stretch
 
 GOLDEN = load_file(Path(__file__).parent / "goldens" / "loss" / "resample.safetensors")
 CASES = [((24, 36), (8, 8)), ((6, 7), (8, 8)), ((20, 6), (8, 8)), ((16, 16), (16, 16)), ((33, 17), (14, 14))]
@@ -44,3 +44,16 @@ def test_what_wraps_is_enlarged_over_its_ends(mode):
     assert torch.allclose(moved, large.roll((4, 6), (2, 3)), atol=1e-5)
     inside = stretch(image, (12, 16), mode, (False, False))
     assert torch.allclose(stretch(image, (12, 16), mode, (True, False))[..., 5:-5], inside[..., 5:-5], atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", ["circular", "replicate"])
+def test_a_doubled_picture_has_all_the_detail_of_the_picture(padding):
+    places = torch.arange(128) / 2
+    for axis, turns in ((3, 9), (2, 22)):
+        wave = lambda x, turns=turns: torch.sin(2 * torch.pi * turns * x / 64)  # noqa: E731
+        image = wave(torch.arange(64.0)).expand(1, 2, 64, 64)
+        large = double(image if axis == 3 else image.mT, padding)
+        inner = slice(None) if padding == "circular" else slice(10, -10)
+        error = (large if axis == 3 else large.mT)[0, 0, 5] - wave(places)
+        assert large.shape == (1, 2, 128, 128) and torch.equal(large[..., ::2, ::2], image if axis == 3 else image.mT)
+        assert error[inner].abs().max() < 0.04

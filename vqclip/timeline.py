@@ -30,8 +30,8 @@ class Camera(Motion):
     """The camera of the whole film: its curves, and how the painting follows it (as in `films.FilmSettings`)."""
 
     rim: RimKind = "mirror"
-    carry: Carrying = "cells"
-    hold: float = Field(0.95, ge=0, lt=1)
+    carry: Carrying = "state"
+    hold: float = Field(0.98, ge=0, lt=1)
     sharpen: float = Field(0.3, ge=0, le=1)
 
 
@@ -47,7 +47,7 @@ class Brush(Checked):
 class Paint(Brush):
     """How the whole film is painted: its curves, how frames are smoothed over their steps, and how new prompts come."""
 
-    frame_average: float = Field(0.8, ge=0, lt=1)
+    frame_average: float = Field(0.9, ge=0, lt=1)
     change: Change = "sketch"
 
 
