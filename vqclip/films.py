@@ -71,8 +71,8 @@ class FilmSettings(Reel):
     tilt: Pair = (0.0, 0.0)
     rim: RimKind = "mirror"
     frame_average: float = Field(0.9, ge=0, lt=1)
-    carry: Carrying = "state"
-    hold: float = Field(0.98, ge=0, lt=1)
+    carry: Carrying = "cells"
+    hold: float = Field(0.95, ge=0, lt=1)
     sharpen: float = Field(0.3, ge=0, le=1)
     loop: int = Field(0, ge=0)
     story: tuple[str, ...] = ()

@@ -30,8 +30,8 @@ class Camera(Motion):
     """The camera of the whole film: its curves, and how the painting follows it (as in `films.FilmSettings`)."""
 
     rim: RimKind = "mirror"
-    carry: Carrying = "state"
-    hold: float = Field(0.98, ge=0, lt=1)
+    carry: Carrying = "cells"
+    hold: float = Field(0.95, ge=0, lt=1)
     sharpen: float = Field(0.3, ge=0, le=1)
 
 

@@ -49,9 +49,9 @@ FLAGS: tuple[Flag, ...] = (
         "--carry",
         Literal["picture", "state", "cells"],
         "How the painting follows the camera (see docs/concepts/films.md).",
-        default="state",
+        default="cells",
     ),
-    flag(CAMERA, "--hold", float, "How much of what a move loses is kept from frame to frame.", "0..1", default="0.98"),
+    flag(CAMERA, "--hold", float, "How much of what a move loses is kept from frame to frame.", "0..1", default="0.95"),
     flag(CAMERA, "--sharpen", float, "How much fine detail is given back after moves.", "0..1", default="0.3"),
     flag(FILM, "--frame-average", float, "Smooths frames over their steps.", "0..1", default="0.9"),
 )

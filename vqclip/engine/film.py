@@ -42,8 +42,8 @@ class Carry:
     time, so that it cannot build up. rim: what comes in from beyond the edges.
     """
 
-    way: Way = "state"
-    hold: float = 0.98
+    way: Way = "cells"
+    hold: float = 0.95
     sharpen: float = 0.3
     rim: Rim = "mirror"
     cells: float = 1.0
