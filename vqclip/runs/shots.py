@@ -51,7 +51,7 @@ def zoom_shots(
     return shot
 
 
-TURN = (0.3, 0.25, 0.2, 0.15)
+TURN = (0.3, 0.2, 0.1, 0.05)
 """A new prompt is sketched this often, evenly within a second, each time over the one before: how much of it stays."""
 
 
