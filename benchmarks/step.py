@@ -44,7 +44,9 @@ VIT_B_32 = {
 }
 
 
-def events(dtype: torch.dtype, micro_batch: int | None = None, *, fast: bool = True) -> Iterator[Step]:
+def events(
+    dtype: torch.dtype, micro_batch: int | None = None, *, fast: bool = True, side: int = SIDE, count: int = COUNT
+) -> Iterator[Step]:
     """This package's loop with its default cutouts; without the fast paths layers are as their authors wrote them."""
     torch.manual_seed(0)
     decoder = VQGAN(VQGANConfig(), encoder=False).requires_grad_(False)
@@ -61,15 +63,17 @@ def events(dtype: torch.dtype, micro_batch: int | None = None, *, fast: bool = T
         )
     wanted = F.normalize(torch.randn(1, 1, 512), dim=-1)
     look = Look("random", perceptor, Targets(wanted, torch.ones(1), torch.tensor([-torch.inf])))
-    latent = from_codes(decoder.codebook, (SIDE // 16, SIDE // 16), [stream(0, "init")])
-    cutouts = CutoutSettings(count=COUNT, roll=16, **CHANGES)
+    latent = from_codes(decoder.codebook, (side // 16, side // 16), [stream(0, "init")])
+    cutouts = CutoutSettings(count=count, roll=16, **CHANGES)
     course = Course(steps=10_000, optimizer="adam", learning_rate=0.1, micro_batch=micro_batch)
     return paint(decoder, [look], begin(latent, [0]), course=course, cutouts=cutouts)
 
 
-def ours(dtype: torch.dtype, micro_batch: int | None = None, *, fast: bool = True) -> Callable[[], object]:
+def ours(
+    dtype: torch.dtype, micro_batch: int | None = None, *, fast: bool = True, side: int = SIDE, count: int = COUNT
+) -> Callable[[], object]:
     """This package's loop; each call is one step."""
-    steps = events(dtype, micro_batch, fast=fast)
+    steps = events(dtype, micro_batch, fast=fast, side=side, count=count)
     return lambda: next(steps).loss.item()
 
 
@@ -91,16 +95,15 @@ def cosines() -> dict[str, float]:
     }
 
 
-def theirs() -> Callable[[], object]:
+def theirs(side: int = SIDE, count: int = COUNT) -> Callable[[], object]:
     """The peers' loop; each call is one step."""
     import peers
 
-    return peers.Painter(build_clip(VIT_B_32), side=SIDE, count=COUNT).step
+    return peers.Painter(build_clip(VIT_B_32), side=side, count=count).step
 
 
-def memory_of(side: str) -> dict[str, float]:
-    """Runs some steps of one side in this process: MB held before them, and at most during them."""
-    step = SIDES[side]()
+def memory_of(step: Callable[[], object]) -> dict[str, float]:
+    """Runs some steps in this process, which should run nothing else: MB held before them, and at most during them."""
     before = held_megabytes()
     forget_peak()
     for _ in range(4):
@@ -117,7 +120,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if options.memory:
-        print(json.dumps(memory_of(options.memory)))
+        print(json.dumps(memory_of(SIDES[options.memory]())))
         return
     memory = {name: _in_own_process(name) for name in SIDES}
     seconds = interleaved({name: make() for name, make in SIDES.items()}, options.rounds)

@@ -82,6 +82,14 @@ def _convolved(band: Tensor, weight: Tensor, bias: Tensor | None, wrap_x: bool) 
     return F.conv2d(band, weight, bias, padding=(0, 1))
 
 
+def _convolved_back(band: Tensor, weight: Tensor, wrap_x: bool) -> Tensor:
+    """The gradient of `_convolved` on its rows but the outer two. Shapes: a band of slopes [B, D, rows + 2, w] with one
+    row more on both sides -> [B, C, rows, w]."""
+    if wrap_x:
+        return F.conv_transpose2d(F.pad(band, (1, 1, 0, 0), mode="circular"), weight, padding=(2, 2))
+    return F.conv_transpose2d(band, weight, padding=(2, 1))
+
+
 class _NormSwishConv(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -119,7 +127,6 @@ def _backward(ctx: Any, slope: Tensor) -> Tensor:
     features, gain, offset, weight = ctx.saved_tensors
     moments: Moments = ctx.moments
     scale, shift = _as_map(*moments.affine(gain, offset), dtype=_wide(features))
-    turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
     height = features.shape[2]
     bands = _bands(height, ctx.rows)
     back = _empty(features, features.shape[1])
@@ -127,7 +134,7 @@ def _backward(ctx: Any, slope: Tensor) -> Tensor:
     for a, b in bands:
         inner = features[:, :, a:b].to(_wide(features))
         around = _closed(_around(slope, a, b, ctx.wrap[1]), a, b, height, ctx.wrap[1])
-        coming = _convolved(around, turned, None, ctx.wrap[0]).to(inner.dtype)
+        coming = _convolved_back(around, weight, ctx.wrap[0]).to(inner.dtype)
         bent = torch.ops.aten.silu_backward(coming, torch.addcmul(shift, inner, scale))
         totals.append(_cells(bent).sum(1, dtype=torch.float32))
         dots.append((_cells(bent) * _cells(inner)).sum(1, dtype=torch.float32))
