@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vqclip.errors import UsageError
-from vqclip.words import did_you_mean
+from vqclip.words import counted, did_you_mean
 
 Init = Literal["prior", "codes", "noise", "gradient", "image"]
 Optimizer = Literal["adam", "adamw", "radam", "nadam", "adamax", "adagrad", "rmsprop", "sgd"]
@@ -101,6 +101,7 @@ class Settings(Checked):
 
     # what CLIP sees
     cutouts: int | None = Field(None, ge=1, le=1024)
+    cutouts_start: int | None = Field(None, ge=1, le=1024)
     cutout_method: CutoutMethod = "views"
     cutout_power: float = Field(1.0, gt=0, le=10)
     whole_views: float | None = Field(None, ge=0, le=1)
@@ -133,6 +134,15 @@ class Settings(Checked):
             self._check_prior()
         if self.clip == ():
             raise UsageError("no CLIP is named", hint="leave --clip out for the model's own")
+        return self.check_cutouts()
+
+    def check_cutouts(self) -> Self:
+        """Checks how many cutouts are asked for, once the model's own number is known. Raises: UsageError."""
+        if self.cutouts_start is not None and self.cutouts is not None and self.cutouts_start > self.cutouts:
+            raise UsageError(
+                f"cutouts_start is {self.cutouts_start}, more than the {counted(self.cutouts, 'cutout')} it grows to",
+                hint="give fewer --cutouts-start, or more --cutouts",
+            )
         return self
 
     def _check_prior(self) -> None:

@@ -82,7 +82,7 @@ def paint(
 def _draw(decoder: ImageDecoder, looks: Sequence[Look], canvas: Canvas, *, cutouts: CutoutSettings) -> list[CutoutPlan]:
     """This step's random numbers, for each perceptor."""
     height, width = (side * decoder.stride for side in canvas.latent.shape[2:])
-    plans = []
+    plans, cutouts = [], cutouts.at(canvas.step)
     for number, one in enumerate(looks):
         rngs = [stream(seed, "cutouts", canvas.step, number) for seed in canvas.seeds]
         size = one.perceptor.image_size

@@ -36,6 +36,8 @@ class CutoutSettings:
     perspective in [0, 1]; flip mirrors a piece by chance; roll, in pixels, shifts each piece by up to half of it, so
     that the latent's grid never stands still (use the stride, or 0 for none); wrap says along which axis (x, y) the
     picture goes on at its other end, where pieces then may lie too.
+    start, grown: so many pieces at a painting's first step, and ever more until step `grown`, which has all (start
+    None = always all); see `at`.
     "crops" heeds count, power and noise only; "pooled" all but power, whole_views, smallest_view, flip and roll.
     """
 
@@ -51,6 +53,14 @@ class CutoutSettings:
     flip: bool = False
     roll: float = 0.0
     wrap: Wrap = PLAIN
+    start: int | None = None
+    grown: int = 0
+
+    def at(self, step: int) -> CutoutSettings:
+        """How to cut at a step of the whole painting, counted from 0: the number of pieces grows evenly with it."""
+        if self.start is None or step >= self.grown:
+            return self
+        return replace(self, count=self.start + int((self.count - self.start) * step / self.grown + 0.5))
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,11 @@ class Estimate:
     measured: bool
 
 
-def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
-    """The work of one step, at a share of both sides. None if the shape of a model shows only when it is loaded."""
+def work_of(settings: Settings, *, level: int = 0) -> Work | None:
+    """The work of a step at the size that is halved `level` times, or None if a model's shape shows only once loaded.
+
+    Where the number of cutouts grows the work is that of their mean while that size is painted, the bytes those of all.
+    """
     config = vqgan_outline(settings.vqgan)
     chosen = [parse_clip(text) for text in settings.clip or ()]
     clips = [clip_outline(one.name) for one in chosen]
@@ -56,7 +59,7 @@ def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
         return None
     itemsize = itemsize_of(settings)
     sides = (settings.height or 256), (settings.width or 256)
-    grid = tuple(max(1, round(side * share / config.stride)) for side in sides)
+    grid = tuple(max(1, round(side * 0.5**level / config.stride)) for side in sides)
     reads = bool(settings.coarse or settings.init in ("image", "noise", "gradient"))
     lean = bool(settings.lean)
     decoder = decoder_cost(config, (grid[0], grid[1]), itemsize=itemsize, lean=lean, encoder=reads)
@@ -67,15 +70,24 @@ def work_of(settings: Settings, *, share: float = 1.0) -> Work | None:
     looking = max((one + piece for one, piece in zip(held, pieces, strict=True)), default=0.0)
     return Work(
         decode=decoder.gflop * (3 if lean else 2),
-        look=sum(count * cost.gflop * 2 for count, cost in zip(counts, costs, strict=True)),
+        look=_seen(settings, level) * sum(count * cost.gflop * 2 for count, cost in zip(counts, costs, strict=True)),
         step_bytes=max(decoder.peak, decoder.held + looking),
         model_bytes=decoder.weights + sum(cost.weights for cost in costs),
     )
 
 
+def _seen(settings: Settings, level: int) -> float:
+    """The mean share of the cutouts that are looked at while the size halved `level` times is painted."""
+    count = settings.cutouts or 1
+    first = settings.cutouts_start or count
+    coarse, halvings = settings.coarse or 0.0, settings.halvings or 1
+    begin, end = (coarse, 1.0) if not level else (coarse * (halvings - at) / halvings for at in (level, level - 1))
+    return (first + (count - first) * (begin + end) / 2) / count
+
+
 def estimate(settings: Settings, delivery: Delivery) -> Estimate | None:
     """What a picture will take here; settings come from `resolve`. None if a model's shape is not known yet."""
-    works = [work_of(settings, share=0.5**level) for level in range((settings.halvings or 1) + 1)]
+    works = [work_of(settings, level=level) for level in range((settings.halvings or 1) + 1)]
     full = works[0]
     if full is None:
         return None

@@ -154,6 +154,8 @@ def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
     same = ("whole_views", "smallest_view", "noise", "jitter", "rotation", "perspective", "flip")
     return CutoutSettings(
         count=settings.cutouts or 1,
+        start=settings.cutouts_start,
+        grown=settings.steps or 0,
         method=settings.cutout_method,
         power=settings.cutout_power,
         roll=float(stride) if settings.grid_roll else 0.0,

@@ -102,8 +102,8 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
     probe_film(settings, delivery)
     threads = set_threads(delivery.threads)
     device = usable_device(delivery.device)
-    if delivery.graph and settings.cutout_method == "crops":
-        raise UsageError("--graph needs cutouts of fixed shapes", hint="leave out --graph, or --cutout-method crops")
+    if delivery.graph:
+        _require_fixed_shapes(settings)
     if device.type != "cpu" and delivery.device == "auto":
         on_note(f"painting on {device}; --device overrules that")
     torch.use_deterministic_algorithms(delivery.deterministic, warn_only=True)
@@ -117,6 +117,13 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
         saved, state = run.finish(last) if last is not None else (None, None)
     steps_done = last.index if last is not None else 0
     return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal, state, run.film)
+
+
+def _require_fixed_shapes(settings: Settings) -> None:
+    if settings.cutout_method == "crops":
+        raise UsageError("--graph needs cutouts of fixed shapes", hint="leave out --graph, or --cutout-method crops")
+    if settings.cutouts_start is not None:
+        raise UsageError("--graph needs as many cutouts at every step", hint="leave out --graph, or --cutouts-start")
 
 
 def probe_film(settings: Settings, delivery: Delivery) -> None:

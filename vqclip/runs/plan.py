@@ -39,7 +39,7 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     if settings.seed is None:
         missing["seed"] = secrets.randbelow(SEEDS)
         notes.append(f"seed {missing['seed']}")
-    resolved = settings.changed(**missing)
+    resolved = settings.changed(**missing).check_cutouts()
     if resolved.lean is None:  # by the size alone, never by what is free: the way of working changes the last bits
         resolved = resolved.changed(lean=(resolved.width or 0) * (resolved.height or 0) > MEGAPIXEL)
     if resolved.init == "prior" and resolved.prior in (None, STARTER) and model.name != STARTER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
@@ -102,6 +103,7 @@ def _liked(latents: Tensor, settings: Settings, vqgan: VQGAN, looks: Sequence[Lo
     if len(latents) == 1:
         return latents
     glance = Course(steps=0, learning_rate=0.0, micro_batch=settings.micro_batch)
+    cutouts = replace(cutouts, start=None)  # a choice for the whole painting, so by all that it will be seen in
 
     def loss(latent: Tensor) -> float:
         seen = paint(vqgan, looks, begin(latent, [settings.seed or 0]), course=glance, cutouts=cutouts)
