@@ -202,3 +202,45 @@ def test_crops_of_a_tile_lie_over_its_ends_too():
     middles, halves = plan.matrices[:, 0, :2, 2], plan.matrices[:, 0, [0, 1], [0, 1]].abs()
     across, down = ((middles.abs() + halves) > 1).float().mean(0)
     assert across > 0.3 and down == 0
+
+
+def _unrolled(plan):
+    """Where each crop lies between its furthest places (-1 to 1), across and down, and how it is turned."""
+    linear, middle = plan.matrices[:, 0, :2, :2], plan.matrices[:, 0, :2, 2]
+    half = linear.diagonal(dim1=-2, dim2=-1).abs()
+    return middle / (1 - half), linear
+
+
+@pytest.mark.parametrize("whole", [0.0, 0.25])
+def test_antithetic_pairs_lie_opposite_each_other_and_their_mean_place_is_the_middle(whole):
+    settings = CutoutSettings(12, whole_views=whole, smallest_view=0.3, antithetic=True)
+    first = round(12 * whole)
+    places = _unrolled(_plan(settings, height=48, width=48))[0]
+    for group in (places[:first], places[first:]):
+        pairs = group[: len(group) // 2 * 2].unflatten(0, (-1, 2))
+        assert pairs.abs().max() > 0.3 if len(pairs) else not first
+        torch.testing.assert_close(pairs.mean(dim=1), torch.zeros(len(pairs), 2), atol=1e-5, rtol=0)
+    free = _unrolled(_plan(replace(settings, antithetic=False), height=48, width=48))[0][first:]
+    assert free[: len(free) // 2 * 2].unflatten(0, (-1, 2)).mean(dim=1).abs().max() > 0.1
+    assert torch.equal(free[::2], places[first:][::2])  # the first of each pair is drawn as ever
+
+
+def test_antithetic_pairs_turn_slant_and_roll_opposite_ways():
+    settings = CutoutSettings(8, smallest_view=1.0, rotation=30.0, roll=6.0, antithetic=True)
+    plan = _plan(settings, height=48, width=48)
+    one, other = plan.matrices[:, 0].unflatten(0, (-1, 2)).unbind(1)
+    torch.testing.assert_close(one[:, :2, 2], -other[:, :2, 2], atol=1e-6, rtol=0)  # of the roll alone: they fill it
+    assert one[:, :2, 2].abs().min() > 0
+    for row, column in ((0, 1), (1, 0)):  # turned and slanted: what is across changes its sign
+        assert one[:, row, column].abs().max() > 0.1
+        torch.testing.assert_close(one[:, row, column], -other[:, row, column], atol=1e-6, rtol=0)
+    torch.testing.assert_close(one[:, 0, 0], other[:, 0, 0], atol=1e-6, rtol=0)
+
+
+def test_antithetic_pairs_cut_the_error_of_the_mean_of_a_slope():
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 48, 64).contiguous()
+    free, paired = (
+        torch.stack([_cut(replace(PLAIN, antithetic=on), ramp, seeds=(seed,)).mean() for seed in range(60)]).std()
+        for on in (False, True)
+    )
+    assert paired < 0.5 * free

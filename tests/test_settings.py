@@ -58,6 +58,8 @@ def test_a_change_is_checked_too():
         ({"prompt": "x", "init": "image"}, "no init image"),
         ({"prompt": "x", "init": "codes", "init_image": "a.png"}, "init image is given too"),
         ({"prompt": "x", "clip": []}, "no CLIP"),
+        ({"prompt": "x", "cutouts": 4, "cutouts_start": 5}, "more than the 4 cutouts"),
+        ({"prompt": "x", "antithetic": True, "cutout_method": "crops"}, "pairs views"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(values: dict, words: str):

@@ -112,6 +112,7 @@ class Settings(Checked):
     perspective: float | None = Field(None, ge=0, le=1)
     flip: bool | None = None
     grid_roll: bool = True
+    antithetic: bool = False
 
     # further objectives
     tv: float | None = Field(None, ge=0, le=1000)
@@ -137,11 +138,16 @@ class Settings(Checked):
         return self.check_cutouts()
 
     def check_cutouts(self) -> Self:
-        """Checks how many cutouts are asked for, once the model's own number is known. Raises: UsageError."""
+        """Checks what is said of the cutouts, again once the model's own number is known. Raises: UsageError."""
         if self.cutouts_start is not None and self.cutouts is not None and self.cutouts_start > self.cutouts:
             raise UsageError(
                 f"cutouts_start is {self.cutouts_start}, more than the {counted(self.cutouts, 'cutout')} it grows to",
                 hint="give fewer --cutouts-start, or more --cutouts",
+            )
+        if self.antithetic and self.cutout_method != "views":
+            raise UsageError(
+                f"antithetic pairs views, and the cutout method is {self.cutout_method!r}",
+                hint="leave out --antithetic, or --cutout-method",
             )
         return self
 

@@ -37,8 +37,10 @@ class CutoutSettings:
     that the latent's grid never stands still (use the stride, or 0 for none); wrap says along which axis (x, y) the
     picture goes on at its other end, where pieces then may lie too.
     start, grown: so many pieces at a painting's first step, and ever more until step `grown`, which has all (start
-    None = always all); see `at`.
-    "crops" heeds count, power and noise only; "pooled" all but power, whole_views, smallest_view, flip and roll.
+    None = always all); see `at`. antithetic: of whole views and of crops each second piece lies, and is turned and
+    slanted, the opposite way of the one before it, so that what is off in the one is off the other way in the other.
+    "crops" heeds count, power and noise only; "pooled" all but power, whole_views, smallest_view, flip, roll and
+    antithetic.
     """
 
     count: int
@@ -55,6 +57,7 @@ class CutoutSettings:
     wrap: Wrap = PLAIN
     start: int | None = None
     grown: int = 0
+    antithetic: bool = False
 
     def at(self, step: int) -> CutoutSettings:
         """How to cut at a step of the whole painting, counted from 0: the number of pieces grows evenly with it."""
@@ -181,6 +184,9 @@ def _draw_views(settings: CutoutSettings, height: int, width: int, rng: Generato
     slants, roll, corners = _both(rng, 3, count), _both(rng, 2, count), _both(rng, count, 4, 2)
     mirrored = torch.rand(count, generator=rng) < 0.5
     is_whole = torch.arange(count) < whole
+    moves = torch.cat([torch.stack([x, y]) - 0.5, slants, roll])
+    moves = _paired(moves, whole) if settings.antithetic else moves
+    x, y, slants, roll = moves[0], moves[1], moves[2:5], moves[5:]
     strata = (torch.arange(count) - whole + places) / max(count - whole, 1)
     long, short = max(height, width), min(height, width)
     side = torch.where(is_whole, long * (1 + 0.08 * places), short * _share(settings, strata.clamp(0, 1)))
@@ -189,8 +195,8 @@ def _draw_views(settings: CutoutSettings, height: int, width: int, rng: Generato
         torch.full_like(side, end) if wraps else torch.where(is_whole, side - long, end - side)
         for end, wraps in zip((width, height), settings.wrap, strict=True)
     )
-    middle_x = width / 2 + (x - 0.5) * slack_x + roll[0] * settings.roll / 2
-    middle_y = height / 2 + (y - 0.5) * slack_y + roll[1] * settings.roll / 2
+    middle_x = width / 2 + x * slack_x + roll[0] * settings.roll / 2
+    middle_y = height / 2 + y * slack_y + roll[1] * settings.roll / 2
     calm = torch.where(is_whole, 0.5, 1.0)
     angle, slant_x, slant_y = slants * calm * math.radians(settings.rotation)
     matrices = window(middle_x, middle_y, side, side, of=(height, width))
@@ -198,6 +204,13 @@ def _draw_views(settings: CutoutSettings, height: int, width: int, rng: Generato
     matrices = matrices @ perspective(_SQUARE * (1 + 0.5 * settings.perspective * calm[:, None, None] * corners))
     colors = jitter(settings.jitter, _both(rng, count, 4))
     return matrices @ flip(mirrored & settings.flip), colors
+
+
+def _paired(values: Tensor, whole: int) -> Tensor:
+    """Numbers about zero [..., n], each second one of the whole views and of the crops minus the one before it."""
+    place = torch.arange(values.shape[-1])
+    second = torch.where(place < whole, place, place - whole) % 2 == 1
+    return torch.where(second, -values.roll(1, dims=-1), values)
 
 
 def _draw_pooled(settings: CutoutSettings, size: int, rng: Generator) -> tuple[Tensor, Tensor, Tensor]:

@@ -151,7 +151,7 @@ def wrap_of(settings: Settings) -> Wrap:
 
 
 def _cutouts(settings: Settings, stride: int) -> CutoutSettings:
-    same = ("whole_views", "smallest_view", "noise", "jitter", "rotation", "perspective", "flip")
+    same = ("whole_views", "smallest_view", "noise", "jitter", "rotation", "perspective", "flip", "antithetic")
     return CutoutSettings(
         count=settings.cutouts or 1,
         start=settings.cutouts_start,
