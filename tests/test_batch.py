@@ -163,6 +163,33 @@ def test_the_status_of_a_shard_counts_its_jobs_alone(vqclip) -> None:
     assert "jobs     7\ndone     2\n" in vqclip("batch", file, *seeds, "--workers", "auto", "--status")[1]
 
 
+def test_a_batch_goes_on_where_one_job_ran_out_of_memory_within_a_step(vqclip, monkeypatch) -> None:
+    from vqclip.models.vqgan import VQGAN
+
+    decode, wide = VQGAN.decode, []
+
+    def full(self, quantized, *, lean=False):
+        if quantized.shape[3] > 8:
+            wide.append(lean)
+            if len(wide) > 1:  # the first step of the wide picture fits
+                raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+        return decode(self, quantized, lean=lean)
+
+    monkeypatch.setattr(VQGAN, "decode", full)
+    small = ("--steps", "3", "--height", "32", "--cutouts", "2", "--init", "codes", "--coarse", "0")
+    file = write("p.txt", "a castle --width 32\nfog --width 64\nin fog --width 32\n")
+    code, out, err = vqclip("batch", file, small=small)
+    assert code == 3 and len(out.split()) == 2, err
+    assert wide == [False, False, False, True]  # the step as it was, with half the views, and lean
+    assert err.count("line 2: not enough memory") == 2 and "step 0" in err and "--micro-batch" in err
+    assert "out of memory at step 1: CLIP now looks at 1 view at a time" in err
+    (kept,) = Path("outputs/p").glob("*.unfinished.png")
+    assert read_recipe(kept.read_bytes())["stopped"] == "out of memory"
+    monkeypatch.setattr(VQGAN, "decode", decode)
+    code, out, _ = vqclip("batch", file, small=small)
+    assert code == 0 and len(out.split()) == 1 and strays(Path("outputs/p")) == []
+
+
 def test_failed_jobs_are_listed_the_others_go_on_and_a_later_run_tries_them_again(vqclip, monkeypatch) -> None:
     import vqclip.runs.picture as room
 

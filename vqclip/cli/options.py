@@ -142,7 +142,7 @@ FLAGS: tuple[Flag, ...] = (
         default="above 1 megapixel",
     ),
     _flag(COMPUTE, "--deterministic", bool, "On a GPU, deterministic kernels where torch has them."),
-    _flag(COMPUTE, "--graph", bool, "On a GPU, the whole step as one CUDA graph."),
+    _flag(COMPUTE, "--graph", bool, "On a GPU, decoding, looking and the gradient as one CUDA graph."),
     _flag(COMPUTE, "--fit", bool, "Fit into the memory that is free, and say how."),
     _flag(
         COMPUTE, "--timeout", str, "Stop after this time as after Ctrl-C: seconds, or 90m, 2h.", "TIME", default="none"

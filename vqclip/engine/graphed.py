@@ -1,4 +1,4 @@
-"""A whole step as one CUDA graph: every shape fixed, every random number in a buffer; its eager twin on other devices.
+"""Decoding, looking and the gradient as one CUDA graph: shapes fixed, random numbers in buffers; elsewhere as ever.
 
 On a GPU a small picture waits for the launches of its thousand kernels; a graph launches them all at once.
 """

@@ -52,8 +52,8 @@ def paint(
     `first`. A step whose loss or gradient is not finite changes nothing and is counted in `skipped`. With an average,
     an event's picture is the one its step saw, and the last one is decoded from the average. Nothing waits for the
     device, and nothing random is drawn but from streams named by seed and step. A step that runs out of memory is done
-    again as `thrift` says (None = as the course says, and leaner when it must). With `graph` a step is one CUDA graph,
-    on a GPU, with a fixed way to spend memory; see `Graphed`.
+    again as `thrift` says (None = as the course says, and leaner when it must). With `graph` a step's work up to the
+    gradient is one CUDA graph, on a GPU, with a fixed way to spend memory; see `Graphed`.
     Shapes: events carry image [B, 3, H, W] and latent [B, C, h, w] for the B pictures of the state.
     """
     device = decoder.latent_range()[0].device

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import torch
 
+from vqclip.words import counted
+
 T = TypeVar("T")
 
 # torch's own words, C++'s, and those of the CPU's kernels, which do not say what they could not do it for
@@ -56,7 +58,8 @@ class Thrift:
         now = min(self.micro_batch or pieces, pieces)
         if not self._halved and now > 1:
             self._halved, self.micro_batch = True, (now + 1) // 2
-            self.said.append(f"out of memory at step {step}: CLIP now looks at {self.micro_batch} views at a time")
+            views = counted(self.micro_batch, "view")
+            self.said.append(f"out of memory at step {step}: CLIP now looks at {views} at a time")
         elif not self.lean:
             self.lean = True
             self.said.append(f"out of memory at step {step}: the decoder now works lean")

@@ -9,7 +9,7 @@ from pathlib import Path
 from vqclip.errors import MemoryFullError
 from vqclip.prompts import parse_clip, share_of
 from vqclip.runs.cores import usual_threads
-from vqclip.runs.free import free_on, probable_itemsize
+from vqclip.runs.free import device_of, free_on, probable_itemsize
 from vqclip.runs.rates import GUESS, Measured, predict, rate_key, recall
 from vqclip.runs.workload import clip_cost, decoder_cost, piece_bytes
 from vqclip.settings import Delivery, Settings
@@ -103,7 +103,7 @@ def key_of(settings: Settings, delivery: Delivery) -> str:
     """The name under which this machine's speed with these models is kept."""
     models = [Path(name).name for name in (settings.vqgan, *(settings.clip or ()))]
     dtype = "bfloat16" if itemsize_of(settings) == 2 else "float32"
-    return rate_key(delivery.device.replace("auto", "cpu"), dtype, delivery.threads or usual_threads(), models)
+    return rate_key(device_of(delivery.device), dtype, delivery.threads or usual_threads(), models)
 
 
 def itemsize_of(settings: Settings) -> int:

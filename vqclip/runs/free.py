@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
+import sys
+from importlib import metadata
 from pathlib import Path
 
 CGROUPS = (
@@ -15,6 +18,9 @@ CGROUPS = (
     ),
 )
 
+# what there is where a driver of NVIDIA or AMD is loaded, in a Windows below Linux, and in Windows
+DRIVERS = ("dev/nvidiactl", "dev/kfd", "dev/dxg", "Windows/System32/nvcuda.dll")
+
 
 def free_memory(root: Path = Path("/")) -> int | None:
     """Bytes of main memory that can still be taken, or None where the system does not tell."""
@@ -23,12 +29,29 @@ def free_memory(root: Path = Path("/")) -> int | None:
 
 
 def free_on(device: str) -> int | None:
-    """Bytes that can still be taken on a device of torch's: its own memory, or main memory for "cpu" and "mps"."""
-    if not device.startswith("cuda"):
+    """Bytes that can still be taken on a device of torch's: its own memory, or main memory for "cpu" and "mps".
+
+    Of several devices ("cuda:0,cuda:1") it is the first, which holds the most.
+    """
+    first = device_of(device).partition(",")[0]
+    if not first.startswith("cuda"):
         return free_memory()
     import torch
 
-    return int(torch.cuda.mem_get_info(device)[0])
+    return int(torch.cuda.mem_get_info(first)[0]) if torch.cuda.is_available() else free_memory()
+
+
+def device_of(name: str, root: Path = Path("/")) -> str:
+    """The name of a device, "auto" as the one it is: as torch says where it is loaded, else as drivers let suppose."""
+    if name != "auto":
+        return name
+    if "torch" in sys.modules:
+        from vqclip.runs.parts import choose_device
+
+        return str(choose_device(name))
+    if platform.system() == "Darwin":
+        return "mps" if platform.machine() == "arm64" else "cpu"
+    return "cuda" if any((root / driver).exists() for driver in DRIVERS) and not _torch_is_without() else "cpu"
 
 
 def is_limited() -> bool:
@@ -39,6 +62,14 @@ def is_limited() -> bool:
         return False
     limits = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
     return any(resource.getrlimit(limit)[0] != resource.RLIM_INFINITY for limit in limits)
+
+
+def _torch_is_without() -> bool:
+    """Whether the torch that is installed was made for the CPU alone."""
+    try:
+        return metadata.version("torch").endswith("+cpu")
+    except metadata.PackageNotFoundError:
+        return True
 
 
 def _machine(root: Path) -> int | None:
