@@ -37,7 +37,7 @@ def test_a_gpu_that_was_chosen_is_said_and_its_memory_is_what_a_picture_is_fitte
         raise Reached
 
     fitted, notes = [], []
-    monkeypatch.setattr(room, "usable_device", lambda name: torch.device("cuda"))
+    monkeypatch.setattr(room, "usable_devices", lambda names: [torch.device("cuda")])
     monkeypatch.setattr(room, "build_parts", stop)
     monkeypatch.setattr(room, "fit", lambda settings, delivery, note: fitted.append(delivery.device) or settings)
     job = resolve(Settings.make(tiny_models.settings()))[0]

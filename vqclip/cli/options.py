@@ -128,7 +128,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(SEE, "--flip/--no-flip", bool, "Mirror every other view."),
     _flag(SEE, "--grid-roll/--no-grid-roll", bool, "Shift the picture below its grid each step, against seams."),
     _flag(SEE, "--antithetic/--no-antithetic", bool, "Pairs of views that lie and lean opposite ways."),
-    _flag(COMPUTE, "--device", str, "auto, cpu, cuda, cuda:1, mps ...", "NAME"),
+    _flag(COMPUTE, "--device", str, "auto, cpu, cuda, cuda:1, mps ...; cuda:0,cuda:1 share the views.", "NAME[,NAME]"),
     _flag(COMPUTE, "--threads", int, "CPU threads.", "NUMBER", default="the physical cores, at most 8"),
     _flag(COMPUTE, "--dtype", Dtype, "Numbers to compute with."),
     _flag(

@@ -20,18 +20,28 @@ from vqclip.events import Step
 from vqclip.models.interfaces import ImageDecoder, Perceptor
 from vqclip.ops.cutouts import CutoutPlan, CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.guide import Extras, Seen, Targets, View, guide, look
+from vqclip.ops.shares import Embed, in_shares
 from vqclip.prompts import share_of
 
 
 @dataclass(frozen=True)
 class Look:
-    """One perceptor, what it should see, how much it counts, and which share of the cutouts it sees."""
+    """One perceptor, what it should see, how much it counts, and which share of the cutouts it sees.
+
+    copies of it on further devices divide these cutouts with it, in equal parts; targets and losses stay on its own.
+    """
 
     name: str
     perceptor: Perceptor
     targets: Targets
     weight: float = 1.0
     share: float = 1.0
+    copies: Sequence[tuple[torch.device, Perceptor]] = ()
+
+    @property
+    def embed(self) -> Embed:
+        """How pieces [R, 3, S, S] are embedded [R, D], on however many devices."""
+        return in_shares(self.perceptor.embed_image, [(device, one.embed_image) for device, one in self.copies])
 
 
 def paint(
@@ -105,7 +115,7 @@ def _work(
     """One look at the latents' pictures: how is `guide` or `look`."""
     decode = partial(decoder.decode, lean=True) if lean else decoder.decode
     views = [
-        View(one.name, partial(apply_cutouts, plan=plan), one.perceptor.embed_image, one.targets, one.weight)
+        View(one.name, partial(apply_cutouts, plan=plan), one.embed, one.targets, one.weight)
         for one, plan in zip(looks, plans, strict=True)
     ]
     return how(latent, quantize=decoder.quantize, decode=decode, views=views, extras=extras, micro_batch=micro_batch)

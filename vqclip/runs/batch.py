@@ -11,6 +11,7 @@ from typing import Any
 from vqclip.errors import UsageError
 from vqclip.presets import Preset, merge, preset_from_recipe
 from vqclip.runs.cores import allowed_cores, usual_threads
+from vqclip.runs.inputs import read_devices
 from vqclip.runs.jobs import Job, make_job
 from vqclip.runs.painter import Note, Report, paint_job
 from vqclip.runs.recipe import plain_settings
@@ -46,8 +47,13 @@ def standing(jobs: Sequence[Job], ledger: Ledger) -> Standing:
 def choose_crew(ledger: Ledger, delivery: Delivery, *, workers: str = "1", ray: str | None = None) -> Crew:
     """Who paints: this process ("1"), several ("3", or "auto": one for each GPU or pair of cores), or a Ray cluster.
 
-    Raises: UsageError for a cluster that does not answer.
+    Raises: UsageError for a cluster that does not answer, and for several painters on a list of devices.
     """
+    if len(read_devices(delivery.device)) > 1 and (ray or workers != "1"):
+        raise UsageError(
+            f"--device {delivery.device}: these devices paint each picture together, by one process",
+            hint="leave out --workers and --ray, or name one --device",
+        )
     if delivery.state_every is None:
         delivery = delivery.model_copy(update={"state_every": STATE_EVERY})
     if ray:

@@ -118,15 +118,15 @@ def main() -> None:
     """The process that is measured: reads a job from standard input and answers on standard output, as JSON."""
     import torch
 
-    from vqclip.runs.device import set_threads
+    from vqclip.runs.device import set_threads, usable_devices
     from vqclip.runs.painting import painting
-    from vqclip.runs.parts import build_parts, choose_device
+    from vqclip.runs.parts import build_parts
 
     job = json.load(sys.stdin)
     settings, delivery = Settings.make(job["settings"]), Delivery(**job["delivery"])
     set_threads(delivery.threads)
-    device = choose_device(delivery.device)
-    parts = build_parts(settings, device=device, offline=True, note=lambda text: None)
+    device, *others = usable_devices(delivery.device)
+    parts = build_parts(settings, device=device, others=others, offline=True, note=lambda text: None)
     times = [time.monotonic()]
     for event in painting(parts):
         float(event.loss)  # waits for the device
@@ -136,12 +136,18 @@ def main() -> None:
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak()
     machine = {
         "processor": processor(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": ", ".join(_name(one) for one in (device, *others)),
         "dtype": parts.settings.dtype,
         "threads": torch.get_num_threads(),
         **versions(),
     }
     print(json.dumps({"seconds": min(steps), "bytes": peak, "machine": machine}))
+
+
+def _name(device: Any) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def processor() -> str:

@@ -12,6 +12,7 @@ from vqclip.engine.thrift import is_out_of_memory
 from vqclip.errors import MemoryFullError, UsageError
 from vqclip.runs.cores import usual_threads
 from vqclip.runs.free import is_limited
+from vqclip.runs.inputs import read_devices
 from vqclip.runs.parts import choose_device
 
 REMEDIES = "try --micro-batch 4 --lean, fewer --cutouts, or a smaller --size"
@@ -27,6 +28,11 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"there is no device {name!r} here", hint="known: auto, cpu, cuda, cuda:1, mps") from error
     return device
+
+
+def usable_devices(text: str) -> list[torch.device]:
+    """The devices of a list such as "cuda:0,cuda:1", tried out; the first one paints. Raises: UsageError."""
+    return [usable_device(name) for name in read_devices(text)]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, film_values
 from vqclip.runs.device import memory_errors, set_threads
 from vqclip.runs.footage import Footage
+from vqclip.runs.inputs import read_devices
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import film_target
@@ -116,7 +117,12 @@ def is_film(folder: Path) -> bool:
 
 
 def probe(settings: Settings, film: Reel, delivery: Delivery, on_note: Note) -> None:
-    """Tries the encoder before anything is painted. Raises: OutputError if there is none."""
+    """Looks at device and encoder before anything is painted.
+
+    Raises: UsageError for several devices; OutputError if there is no encoder.
+    """
+    if len(read_devices(delivery.device)) > 1:
+        raise UsageError("a film is painted on one device", hint="name one with --device")
     if delivery.film_format != "frames":
         size = (settings.width or 256, settings.height or 256)
         _, note = choose_encoder(delivery.film_format, *size, rate(film.fps))

@@ -14,6 +14,7 @@ from vqclip.store.clips import clip_name, download_notice, find_clip, in_cache
 from vqclip.store.folder import how_to_get, in_folder, is_here, locate
 from vqclip.store.registry import WEIGHT_SUFFIXES, find
 from vqclip.store.starter import STARTER
+from vqclip.words import counted
 
 DEVICES = ("auto", "cpu", "cuda", "mps", "xpu", "hpu", "mtia")
 
@@ -29,15 +30,45 @@ def check_pictures(settings: Settings) -> None:
         look_at(path)
 
 
+def read_devices(text: str) -> list[str]:
+    """The names of one device or of several, as "cuda:0,cuda:1"; the first one paints, and all look.
+
+    Raises: UsageError for an unknown name, "auto" among several, or a GPU that is named twice.
+    """
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        kind, _, number = name.partition(":")
+        if kind not in DEVICES or (":" in name and not number.isdecimal()):
+            raise UsageError(f"there is no device {name!r}", hint="known: auto, cpu, cuda, cuda:1, mps, cuda:0,cuda:1")
+    if "auto" in names and len(names) > 1:
+        raise UsageError(f"--device {text}: auto is one device", hint="name each: --device cuda:0,cuda:1")
+    gpus = [name if ":" in name else f"{name}:0" for name in names if name.partition(":")[0] != "cpu"]
+    if len(set(gpus)) < len(gpus):
+        raise UsageError(f"--device {text} names a device twice", hint="name each once: --device cuda:0,cuda:1")
+    return names
+
+
+def check_devices(settings: Settings, text: str, *, graph: bool = False) -> list[str]:
+    """The devices of a picture, as `read_devices`; settings come from `resolve`.
+
+    Raises: UsageError as that, and where there are more than cutouts, or more than a graph can hold.
+    """
+    names = read_devices(text)
+    if len(names) > (settings.cutouts or 1):
+        seen = counted(settings.cutouts or 1, "cutout")
+        raise UsageError(f"{len(names)} devices are to share {seen}", hint="name fewer with --device")
+    if graph and len(names) > 1:
+        raise UsageError("--graph is for one device", hint="leave out --graph, or name one --device")
+    return names
+
+
 def check_inputs(settings: Settings, *, device: str) -> list[str]:
     """Looks whether all can be had that a picture needs; settings come from `resolve`. Opens no model.
 
     Gives a note for each model that is known and not here yet. Raises: ModelError, PictureError, UsageError.
     """
     check_pictures(settings)
-    kind, _, number = device.partition(":")
-    if kind not in DEVICES or (":" in device and not number.isdecimal()):
-        raise UsageError(f"there is no device {device!r}", hint="known: auto, cpu, cuda, cuda:1, mps")
+    check_devices(settings, device)
     if settings.vqgan_config and not Path(settings.vqgan_config).expanduser().is_file():
         raise ModelError(f"there is no file {settings.vqgan_config}")
     notes = [_model(settings.vqgan, "vqgan")]

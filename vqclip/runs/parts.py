@@ -37,6 +37,7 @@ from vqclip.store.perceptor import ClipPerceptor
 from vqclip.store.vqgans import load_vqgan
 
 Note = Callable[[str], None]
+Copy = tuple[torch.device, Perceptor]
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,12 @@ def build_parts(
     note: Note,
     encoder: bool = False,
     picture: Image.Image | None = None,
+    others: Sequence[torch.device] = (),
 ) -> Parts:
     """Loads the models, reads the pictures and sets the start. settings come from `resolve`.
 
     encoder loads the VQGAN's encoder too where the start does not need it: films do. picture is a picture to start from
-    that is no file of its own, such as a frame of a clip.
+    that is no file of its own, such as a frame of a clip. others are devices that look at their share of the cutouts.
 
     Raises: ModelError, PictureError, UsageError.
     """
@@ -90,6 +92,8 @@ def build_parts(
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
     cutouts = _cutouts(settings, vqgan.stride)
     looks = make_looks(settings, cutouts, dtype=dtype, device=device, offline=offline, note=note)
+    if others:
+        looks = [replace(look, copies=_copies(look, dtype, device, offline, others)) for look in looks]
     grid = _grid(settings, vqgan.stride)
     sizes = settings.coarse or 0.0, settings.halvings or 1, settings.taper or 1.0
     stages = plan_stages(_course(settings), grid, *sizes)
@@ -134,6 +138,18 @@ def _vqgan(name: str, config: str | None, dtype: torch.dtype, device: torch.devi
 @lru_cache(maxsize=4)
 def _clip(name: str, dtype: torch.dtype, device: torch.device, offline: bool) -> ClipPerceptor:
     return load_clip(name, dtype=dtype, device=device, offline=offline)
+
+
+@lru_cache(maxsize=8)
+def _copy(name: str, dtype: torch.dtype, device: torch.device, offline: bool, number: int, at: torch.device) -> Copy:
+    return at, _clip(name, dtype, device, offline).copy_to(at)
+
+
+def _copies(
+    look: Look, dtype: torch.dtype, device: torch.device, offline: bool, others: Sequence[torch.device]
+) -> list[Copy]:
+    """The perceptor of a look on each of the other devices; a device that is named twice has two."""
+    return [_copy(look.name, dtype, device, offline, number, at) for number, at in enumerate(others)]
 
 
 def _grid(settings: Settings, stride: int) -> tuple[int, int]:

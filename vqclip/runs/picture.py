@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -21,8 +21,9 @@ from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageErro
 from vqclip.events import Step
 from vqclip.ops.pixels import to_picture
 from vqclip.runs.clock import Clock
-from vqclip.runs.device import REMEDIES, memory_errors, set_threads, usable_device
+from vqclip.runs.device import REMEDIES, memory_errors, set_threads, usable_devices
 from vqclip.runs.estimate import fit
+from vqclip.runs.inputs import check_devices
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
 from vqclip.runs.plan import resolve, target
@@ -77,12 +78,13 @@ def generate(prompt: str, *, device: str = "auto", offline: bool = False, **sett
     for text in notes:
         _warn(text)
     with memory_errors():
-        where = usable_device(device)
-        parts = build_parts(resolved, device=where, offline=offline, note=_warn)
+        check_devices(resolved, device)
+        where, *others = usable_devices(device)
+        parts = build_parts(resolved, device=where, others=others, offline=offline, note=_warn)
         last = play(painting(parts))
     assert last is not None
     picture = to_picture(last.image)
-    facts = {"device": str(where), "threads": torch.get_num_threads(), "steps_done": last.index}
+    facts = {"device": _names([where, *others]), "threads": torch.get_num_threads(), "steps_done": last.index}
     picture.info["vqclip"] = make_recipe(parts.settings, parts.models, capability=capability(), **facts)
     return picture
 
@@ -101,7 +103,8 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
     delivery = with_state(delivery, path)
     probe_film(settings, delivery)
     threads = set_threads(delivery.threads)
-    device = usable_device(delivery.device)
+    check_devices(settings, delivery.device, graph=delivery.graph)
+    device, *others = usable_devices(delivery.device)
     if delivery.graph:
         _require_fixed_shapes(settings)
     if device.type != "cpu" and delivery.device == "auto":
@@ -110,13 +113,17 @@ def paint_picture(settings: Settings, delivery: Delivery, *, on_note: Note, stop
     if delivery.fit:
         settings = fit(settings, delivery.model_copy(update={"device": str(device)}), on_note)
     with signals() if stop is None else nullcontext(stop) as stop, memory_errors():
-        parts = build_parts(settings, device=device, offline=delivery.offline, note=on_note)
-        facts = {"device": str(device), "threads": threads, "job": delivery.job}
+        parts = build_parts(settings, device=device, others=others, offline=delivery.offline, note=on_note)
+        facts = {"device": _names([device, *others]), "threads": threads, "job": delivery.job}
         run = _Run(parts, delivery, path, on_note, facts, earlier_state(parts, delivery, on_note))
         last = run.paint(stop)
         saved, state = run.finish(last) if last is not None else (None, None)
     steps_done = last.index if last is not None else 0
     return Result(saved, parts.settings, time.monotonic() - started, steps_done, stop.signal, state, run.film)
+
+
+def _names(devices: Sequence[torch.device]) -> str:
+    return ",".join(map(str, devices))
 
 
 def _require_fixed_shapes(settings: Settings) -> None:

@@ -89,6 +89,10 @@ def own_models(recipe: Mapping[str, Any], dropped: Mapping[str, Any]) -> dict[st
     return found
 
 
+def _on_cpu(recipe: Mapping[str, Any]) -> bool:
+    return set(str(recipe.get("device", "cpu")).split(",")) == {"cpu"}
+
+
 def _own_clip(models: Mapping[str, Any], entry: str) -> str | None:
     """NAME/TAG as it is; NAME/TAG=FILE or FILE with the path of that file, if it is found."""
     if is_model_name(entry, tagged=True):
@@ -145,7 +149,7 @@ def differences(recipe: Mapping[str, Any], *, processor: bool = True) -> list[st
         for name, here in now.items()
         if name in versions and versions[name] != here
     ]
-    if processor and isinstance(then := recipe.get("capability"), str) and recipe.get("device", "cpu") == "cpu":
+    if processor and isinstance(then := recipe.get("capability"), str) and _on_cpu(recipe):
         from vqclip.engine.precision import capability
 
         if then != (here := capability()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -94,6 +95,18 @@ class ClipPerceptor:
         """Texts -> embeddings [len(texts), D] of length one, float32."""
         tokens = self.tokenizer(list(texts)).to(self.device)
         return F.normalize(self.model.encode_text(tokens).float(), dim=-1)
+
+    def copy_to(self, device: torch.device) -> ClipPerceptor:
+        """The same perceptor with a picture tower of its own on another device, where it looks at pictures.
+
+        All else is shared with this one, so it reads texts where this one does.
+        """
+        shared = {id(part): part for part in self.model.children() if part is not self.model.visual}
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model, shared)
+        twin.model.visual.to(device)
+        twin._mean, twin._std = self._mean.to(device), self._std.to(device)
+        return twin
 
     def window_warning(self, text: str) -> str | None:
         """A sentence if the text is longer than what the model reads, or None. (None also for foreign tokenizers.)"""
