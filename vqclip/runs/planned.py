@@ -146,7 +146,8 @@ class _Shots:
         scene, before = self._shots.scenes[number], self._shots.scenes[max(number - 1, 0)]
         if scene.prompt == before.prompt:
             return None
-        first = next(n for n in range(scene.first, len(self._shots.shares)) if self._shots.shares[n] >= 0.5)
+        there = (n for n in range(scene.first, index + 1) if self._shots.shares[n] >= 0.5)
+        first = next(there, index + 1)
         told = _told(self._parts.settings, scene)
         looks = self._scenes[number].looks
         return sketched_anew(self._parts, self._film, told, looks, index=index, since=index - first)

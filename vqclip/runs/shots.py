@@ -65,7 +65,7 @@ def sketched_anew(
     if film.change != "sketch" or parts.settings.init != "prior":
         return None
     number, late = divmod(since, max(1, round(film.fps / len(TURN))))
-    if late or number >= len(TURN):
+    if late or not 0 <= number < len(TURN):
         return None
     told = told.changed(seed=((told.seed or 0) + index) % SEEDS)
 
