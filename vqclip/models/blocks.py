@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.models.norms import GroupNorm, NormMaker, group_norm
-from vqclip.ops.bands import LARGE_BYTES, PLAIN, Wrap, norm_swish_conv, padded
+from vqclip.ops.bands import LARGE_BYTES, PLAIN, Kernel, Norm, Wrap, norm_swish_conv, norm_swish_conv_back, padded
+from vqclip.ops.recompute import Slopes, added, pull
 
 __all__ = [
     "MOST_PLAIN_TOKENS",
@@ -61,12 +62,27 @@ def norm_then_conv(
     It pays on a CPU (less memory, and the bands stay in its cache), and on any device where maps are large.
     Shapes: features [B, C_in, h, w], residual like the result -> [B, C_out, h, w].
     """
-    large = features.is_cpu or features.numel() * features.element_size() > LARGE_BYTES
-    if large and type(norm) is GroupNorm and not (norm.weight.requires_grad or conv.weight.requires_grad):
-        shape = (norm.num_groups, norm.weight, norm.bias, norm.eps)
-        return norm_swish_conv(features, shape, (conv.weight, conv.bias), residual=residual, wrap=conv.wrap)
+    banded = _banded(features, norm, conv)
+    if banded:
+        return norm_swish_conv(features, *banded, residual=residual, wrap=conv.wrap)
     hidden = conv(F.silu(norm(features, style)))
     return hidden if residual is None else hidden + residual
+
+
+def norm_then_conv_back(features: Tensor, norm: nn.Module, conv: Conv, style: Tensor | None, slope: Tensor) -> Slopes:
+    """The gradients on features and style where that on the result of `norm_then_conv` is slope [B, C_out, h, w]."""
+    banded = _banded(features, norm, conv)
+    if banded:
+        return norm_swish_conv_back(features, slope, *banded, wrap=conv.wrap), None
+    return pull(lambda inner, look: norm_then_conv(inner, norm, conv, look), features, style, slope)
+
+
+def _banded(features: Tensor, norm: nn.Module, conv: Conv) -> tuple[Norm, Kernel] | None:
+    """What `norm_swish_conv` needs, where it may be used and pays."""
+    large = features.is_cpu or features.numel() * features.element_size() > LARGE_BYTES
+    if not large or type(norm) is not GroupNorm or norm.weight.requires_grad or conv.weight.requires_grad:
+        return None
+    return (norm.num_groups, norm.weight, norm.bias, norm.eps), (conv.weight, conv.bias)
 
 
 class Attention(nn.Module):
@@ -106,6 +122,19 @@ class ResidualBlock(nn.Module):
         residual = features if self.nin_shortcut is None else self.nin_shortcut(features)
         return norm_then_conv(hidden, self.norm2, self.conv2, style, residual)
 
+    def pulled(self, features: Tensor, style: Tensor | None, slope: Tensor) -> Slopes:
+        """See `Pulled`: the second convolution is not worked out for it, and one map beside the slopes is held.
+
+        Shapes: features [B, C_in, h, w], slope [B, C_out, h, w] -> [B, C_in, h, w], the style's.
+        """
+        hidden = norm_then_conv(features, self.norm1, self.conv1, style)
+        inner, on_style = norm_then_conv_back(hidden, self.norm2, self.conv2, style, slope)
+        del hidden
+        back, more = norm_then_conv_back(features, self.norm1, self.conv1, style, inner)
+        shortcut = self.nin_shortcut
+        back += slope if shortcut is None else F.conv_transpose2d(slope, shortcut.weight)
+        return back, added(on_style, more)
+
 
 class Downsample(nn.Module):
     """Halves both sides by a strided convolution, padded right and below only, as taming's is, or all around."""
@@ -131,8 +160,8 @@ class Upsample(nn.Module):
         self.conv = Conv(channels, channels)
         self.register_buffer("fused", None, persistent=False)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Features [B, C, h, w] -> [B, C, 2h, 2w]."""
+    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+        """Features [B, C, h, w] -> [B, C, 2h, 2w]. A style changes nothing here."""
         if self.fused is not None and any(self.conv.wrap):
             around = padded(features, self.conv.wrap)
             return F.conv_transpose2d(around, self.fused, self.conv.bias, stride=2, padding=3)
@@ -164,8 +193,8 @@ class ShuffleUpsample(nn.Module):
         super().__init__()
         self.conv = Conv(channels, 4 * channels)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Features [B, C, h, w] -> [B, C, 2h, 2w]."""
+    def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
+        """Features [B, C, h, w] -> [B, C, 2h, 2w]. A style changes nothing here."""
         return F.pixel_shuffle(self.conv(features), 2)
 
     def fuse(self, dtype: torch.dtype | None = None) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial, reduce
+from collections.abc import Iterator
+from functools import partial
 from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from vqclip.configs import VQGANConfig
 from vqclip.models.blocks import Attention, Conv, Downsample, ResidualBlock, ShuffleUpsample, Upsample, norm_then_conv
 from vqclip.models.norms import AdaptiveNorm, NormMaker, SpatialNorm, group_norm
-
-Layer = Callable[[Tensor], Tensor]
+from vqclip.ops.recompute import Layer, recomputed, through
 
 
 class _Level(nn.Module):
@@ -40,18 +38,19 @@ class _Level(nn.Module):
 
     def forward(self, features: Tensor, style: Tensor | None = None) -> Tensor:
         """Features [B, C_in, h, w] -> [B, C_out, h, w], or of half or twice the sides where the level resamples."""
-        features = _through(features, [layer for group in self.groups(style) for layer in group])
+        for chain in self.chains():
+            features = through(chain, features, style)
         resample = self.downsample or self.upsample
         return features if resample is None else resample(features)
 
-    def groups(self, style: Tensor | None = None) -> Iterator[list[Layer]]:
-        """The layers block by block, without the resampling."""
-        for index, block in enumerate(self.block):
-            group: list[Layer] = [] if index or self.adaptive is None else [partial(self.adaptive, style=style)]
-            group.append(partial(block, style=style))
-            if self.attn:
-                group.append(partial(self.attn[index], style=style))
-            yield group
+    def chains(self) -> list[list[Layer]]:
+        """The layers without the resampling: as one chain, or one a block where there is attention, which would cost
+        much more to work out again than the maps cost that are kept, for its levels are small."""
+        ahead = [] if self.adaptive is None else [self.adaptive]
+        if self.attn:
+            first, *others = zip(self.block, self.attn, strict=True)
+            return [[*ahead, *first], *([*pair] for pair in others)]
+        return [[*ahead, *self.block]]
 
 
 class _Middle(nn.Module):
@@ -129,33 +128,34 @@ class Decoder(nn.Module):
         """Features [B, latent_channels, h, w] and the latent [B, C, h, w] -> image [B, 3, h*stride, w*stride].
 
         The image is nominally in the model's own range. Only decoders whose norms look at the latent need it. A lean
-        one keeps a map per block for its gradient and works out the others again: the same numbers.
-        Source: gradient checkpointing (Chen et al., 2016).
+        one, of frozen weights, keeps little but the smallest map of each level for its gradient and works out the
+        others again: the same numbers.
         """
-        again = lean and torch.is_grad_enabled() and features.requires_grad
-        for group in self._groups(style):
-            if again:
-                features = checkpoint(_through, features, group, use_reentrant=False, preserve_rng_state=False)
-            else:
-                features = _through(features, group)
+        if lean and torch.is_grad_enabled() and features.requires_grad:
+            return recomputed([*self._chains()], features, style)
+        for chain in self._chains():
+            features = through(chain, features, style)
         return features
 
-    def _groups(self, style: Tensor | None) -> Iterator[list[Layer]]:
-        """All layers, in groups between which a map is kept: an upsampling goes with the block after it, because what
-        it makes is four times what it is made from."""
-        ahead: list[Layer] = [self.conv_in, partial(self.mid, style=style), self._narrowed]
+    def _chains(self) -> Iterator[list[Layer]]:
+        """All layers level by level: an upsampling goes with the level after it, because what it makes is four times
+        what it is made from."""
+        yield [self._entered]
+        ahead: list[Layer] = []
         for level in reversed(self.up):
-            for group in level.groups(style):
-                yield [*ahead, *group]
-                ahead = []
-            if level.upsample is not None:
-                ahead = [level.upsample]
-        yield [*ahead, partial(norm_then_conv, norm=self.norm_out, conv=self.conv_out, style=style)]
+            first, *others = level.chains()
+            yield [*ahead, *first]
+            yield from others
+            ahead = [] if level.upsample is None else [level.upsample]
+        yield [self._left]
 
-    def _narrowed(self, features: Tensor) -> Tensor:
-        """From the number format of the middle to that of the levels, where they differ."""
-        wanted = self.conv_out.weight.dtype
-        return features if self.conv_in.weight.dtype is wanted else features.to(wanted)
+    def _entered(self, features: Tensor, style: Tensor | None) -> Tensor:
+        """The layers at the lowest resolution; then the number format of the levels, where it is another."""
+        made, wanted = self.mid(self.conv_in(features), style), self.conv_out.weight.dtype
+        return made if self.conv_in.weight.dtype is wanted else made.to(wanted)
+
+    def _left(self, features: Tensor, style: Tensor | None) -> Tensor:
+        return norm_then_conv(features, self.norm_out, self.conv_out, style)
 
     def fuse(self, dtype: torch.dtype | None = None) -> Self:
         """Fuses every upsampling with its convolution; see `Upsample.fuse`.
@@ -167,7 +167,3 @@ class Decoder(nn.Module):
                 level.upsample.fuse(dtype)
                 level.upsample.to(dtype or level.upsample.conv.weight.dtype)
         return self
-
-
-def _through(features: Tensor, layers: list[Layer]) -> Tensor:
-    return reduce(lambda passed, layer: layer(passed), layers, features)

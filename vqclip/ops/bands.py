@@ -21,12 +21,14 @@ LARGE_BYTES = 256 * 2**20
 
 Wrap = tuple[bool, bool]
 PLAIN: Wrap = (False, False)
+Norm = tuple[int, Tensor, Tensor, float]  # groups, weight [C], bias [C], eps
+Kernel = tuple[Tensor, Tensor | None]  # weight [D, C, 3, 3], bias [D]
 
 
 def norm_swish_conv(
     features: Tensor,
-    norm: tuple[int, Tensor, Tensor, float],
-    conv: tuple[Tensor, Tensor | None],
+    norm: Norm,
+    conv: Kernel,
     *,
     residual: Tensor | None = None,
     wrap: Wrap = PLAIN,
@@ -42,6 +44,25 @@ def norm_swish_conv(
     """
     height = rows or band_rows(features, conv[0].shape[0])
     return _NormSwishConv.apply(features, residual, norm, conv, wrap, height)
+
+
+def norm_swish_conv_back(
+    features: Tensor,
+    slope: Tensor,
+    norm: Norm,
+    conv: Kernel,
+    *,
+    wrap: Wrap = PLAIN,
+    rows: int | None = None,
+) -> Tensor:
+    """The gradient that `norm_swish_conv` passes on to features, given that on its result, without that result.
+
+    Shapes: features [B, C, h, w], slope [B, D, h, w] -> [B, C, h, w].
+    """
+    rows = rows or band_rows(features, conv[0].shape[0])
+    groups, gain, offset, eps = norm
+    moments = moments_of([_cells(features[:, :, a:b]) for a, b in _bands(features.shape[2], rows)], groups, eps)
+    return _backward(features, slope, (gain, offset), moments, conv[0], wrap, rows)
 
 
 def band_rows(features: Tensor, channels: int = 0) -> int:
@@ -96,8 +117,8 @@ class _NormSwishConv(torch.autograd.Function):
         ctx: Any,
         features: Tensor,
         residual: Tensor | None,
-        norm: tuple[int, Tensor, Tensor, float],
-        conv: tuple[Tensor, Tensor | None],
+        norm: Norm,
+        conv: Kernel,
         wrap: Wrap,
         rows: int,
     ) -> Tensor:
@@ -119,22 +140,32 @@ class _NormSwishConv(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        on_features = _backward(ctx, slope) if ctx.needs_input_grad[0] else None
+        on_features = None
+        if ctx.needs_input_grad[0]:
+            features, gain, offset, weight = ctx.saved_tensors
+            on_features = _backward(features, slope, (gain, offset), ctx.moments, weight, ctx.wrap, ctx.rows)
         return on_features, slope if ctx.needs_input_grad[1] else None, None, None, None, None
 
 
-def _backward(ctx: Any, slope: Tensor) -> Tensor:
-    features, gain, offset, weight = ctx.saved_tensors
-    moments: Moments = ctx.moments
+def _backward(
+    features: Tensor,
+    slope: Tensor,
+    affine: tuple[Tensor, Tensor],
+    moments: Moments,
+    weight: Tensor,
+    wrap: Wrap,
+    rows: int,
+) -> Tensor:
+    gain, offset = affine
     scale, shift = _as_map(*moments.affine(gain, offset), dtype=_wide(features))
     height = features.shape[2]
-    bands = _bands(height, ctx.rows)
+    bands = _bands(height, rows)
     back = _empty(features, features.shape[1])
     totals, dots = [], []
     for a, b in bands:
         inner = features[:, :, a:b].to(_wide(features))
-        around = _closed(_around(slope, a, b, ctx.wrap[1]), a, b, height, ctx.wrap[1])
-        coming = _convolved_back(around, weight, ctx.wrap[0]).to(inner.dtype)
+        around = _closed(_around(slope, a, b, wrap[1]), a, b, height, wrap[1])
+        coming = _convolved_back(around, weight, wrap[0]).to(inner.dtype)
         bent = torch.ops.aten.silu_backward(coming, torch.addcmul(shift, inner, scale))
         totals.append(_cells(bent).sum(1, dtype=torch.float32))
         dots.append((_cells(bent) * _cells(inner)).sum(1, dtype=torch.float32))
