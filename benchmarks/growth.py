@@ -4,7 +4,7 @@ f16-16384 and ViT-B/32 of random weights, one thread, both sides in turn in one 
 process of its own. The floor is the least arithmetic that gives the exact step, at the rate at which this core was
 seen, in the same run, to do the largest convolutions and matrix products of a step.
 
-    python benchmarks/growth.py [--rounds N] [--plot docs/images/growth.png]
+    python benchmarks/growth.py [--rounds N] [--missing] [--plot docs/images/growth.png]
 """
 
 from __future__ import annotations
@@ -109,10 +109,16 @@ def plot(rows: list[dict[str, Any]], out: Path) -> None:
     figure.savefig(out, dpi=100)
 
 
+def written() -> list[dict[str, Any]]:
+    """The rows of results/growth.json."""
+    return json.loads((RESULTS / "growth.json").read_text())["rows"]
+
+
 def main() -> None:
     """Measures and writes results/growth.json, and draws it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--missing", action="store_true", help="keep the rows there are, measure the others")
     parser.add_argument("--plot", type=Path, help="draw the figures of results/growth.json, measure nothing")
     parser.add_argument("--memory", nargs=3, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -122,12 +128,15 @@ def main() -> None:
         name, side, count = asked.memory
         print(json.dumps(memory_of(SIDES[name](int(side), int(count)))))
     elif asked.plot:
-        plot(json.loads((RESULTS / "growth.json").read_text())["rows"], asked.plot)
+        plot(written(), asked.plot)
     else:
         what = "one step of f16-16384 and ViT-B/32, random weights, by sides and cuts: CPU seconds and MB"
         facts = {"what": what, "dtype": str(choose_dtype("cpu")).removeprefix("torch.")}
-        rows: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = written() if asked.missing else []
+        known = {(row["side"], row["cuts"]) for row in rows}
         for side, count in GRID:  # hours may pass: each is kept as it comes
+            if (side, count) in known:
+                continue
             rows.append(row(side, count, asked.rounds))
             print(rows[-1], flush=True)
             write_result("growth", {**facts, "rows": rows})

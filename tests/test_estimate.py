@@ -90,7 +90,7 @@ def test_thrift_costs_less_memory_and_no_other_work():
     plain, few, lean = (work_of(big(**more)) for more in ({}, {"micro_batch": 4}, {"lean": True}))
     assert few.step_bytes < plain.step_bytes and lean.step_bytes < 0.8 * plain.step_bytes
     assert (few.decode, few.look) == (plain.decode, plain.look)
-    assert lean.decode == pytest.approx(1.5 * plain.decode) and lean.look == plain.look
+    assert 1.5 * plain.decode < lean.decode < 2 * plain.decode and lean.look == plain.look
 
 
 def test_decoder_and_clip_get_the_rates_that_were_measured():
@@ -130,14 +130,14 @@ def test_fitting_saves_on_views_then_remembers_less_then_paints_smaller():
         return fit(big(), CPU, said.append, free=megabytes * MB), said
 
     enough = work_of(big())
-    plenty = (enough.step_bytes + enough.model_bytes + room.LOADED) / room.MARGIN / MB
+    plenty = (enough.bytes + room.LOADED) / room.MARGIN / MB
     same, said = fitted(plenty + 1)
     assert same == big() and said == []
     few, said = fitted(plenty - 50)
     assert few.micro_batch == 16 and not few.lean and len(said) == 1
     lean, said = fitted(plenty - 650)
     assert lean.lean and lean.width == 512 and len(said) == 2
-    small, said = fitted(plenty - 1050)
+    small, said = fitted(plenty - 1000)
     assert small.lean and small.width < 512 and len(said) == 3 and all(text.startswith("--fit: ") for text in said)
     with pytest.raises(MemoryFullError) as caught:
         fitted(100)
@@ -186,7 +186,7 @@ def test_a_picture_fits_itself_and_is_finished(tiny_models, tmp_path, monkeypatc
 
     job = resolve(Settings.make(tiny_models.settings(width=256, height=256, steps=7)))[0]
     work = work_of(job)
-    free = (room.LOADED + work.model_bytes + work.step_bytes) / room.MARGIN - MB
+    free = (room.LOADED + work.bytes) / room.MARGIN - MB
     monkeypatch.setattr(room, "free_on", lambda device: free)
     said = []
     delivery = Delivery(output=f"{tmp_path}/", device="cpu", threads=1, quiet=True, fit=True)

@@ -19,6 +19,7 @@ from vqclip.words import counted
 
 BASE = 400 * 2**20  # Python, torch and open_clip before any model
 LOADED = 100 * 2**20  # of that, what is loaded with the models
+HEAP = 250 * 2**20  # the most that the allocator keeps of what a step gives back
 MARGIN = 0.9
 SMALLEST = 64
 SHRINK = 0.8
@@ -32,6 +33,11 @@ class Work:
     look: float
     step_bytes: float
     model_bytes: float
+
+    @property
+    def bytes(self) -> float:
+        """All that models and step hold at their largest; while models are loaded they are there twice."""
+        return self.model_bytes + max(self.model_bytes, self.step_bytes + min(self.step_bytes, HEAP))
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def work_of(settings: Settings, *, level: int = 0) -> Work | None:
     held = [min(settings.micro_batch or count, count) * cost.held for count, cost in zip(counts, costs, strict=True)]
     looking = max((one + piece for one, piece in zip(held, pieces, strict=True)), default=0.0)
     return Work(
-        decode=decoder.gflop * (3 if lean else 2),
+        decode=decoder.gflop * 2 + decoder.again,
         look=_seen(settings, level) * sum(count * cost.gflop * 2 for count, cost in zip(counts, costs, strict=True)),
         step_bytes=max(decoder.peak, decoder.held + looking),
         model_bytes=decoder.weights + sum(cost.weights for cost in costs),
@@ -96,7 +102,7 @@ def estimate(settings: Settings, delivery: Delivery) -> Estimate | None:
     step, *coarse = (predict(work.decode, work.look, rates) for work in works if work)
     share, steps = settings.coarse or 0.0, settings.steps or 0
     total = steps * (share * sum(coarse) / len(coarse) + (1 - share) * step)
-    return Estimate(BASE + full.model_bytes + full.step_bytes, step, total, bool(measured))
+    return Estimate(BASE + full.bytes, step, total, bool(measured))
 
 
 def key_of(settings: Settings, delivery: Delivery) -> str:
@@ -122,7 +128,7 @@ def fit(settings: Settings, delivery: Delivery, note: Callable[[str], None], *, 
         return settings
     for candidate, says in _leaner(settings):
         work = work_of(candidate)
-        if work is not None and LOADED + work.model_bytes + work.step_bytes <= MARGIN * free:
+        if work is not None and LOADED + work.bytes <= MARGIN * free:
             for text in says:
                 note(f"--fit: {text}")
             return candidate

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from vqclip.configs import Stack, VQGANConfig
+from vqclip.configs import VQGANConfig
 
 BANDS = 40 * 2**20  # the maps between the layers of a band, and the workspace of a convolution
 PIXEL = 76  # bytes of a picture's pixel, with its clamp, its gradient and its pyramid
@@ -20,49 +21,90 @@ PLAIN_CODES = 2**24
 class Cost:
     """The cost of a decoder or of a CLIP for one picture or piece.
 
-    gflop for one pass forward; held (bytes) what the gradient needs; peak (bytes) the most that exists at once while it
-    is worked out; weights (bytes).
+    gflop for one pass forward, as many again for its gradient, and `again` beside them where maps are made twice; held
+    (bytes) what the gradient needs; peak (bytes) the most that exists at once while it is worked out; weights (bytes).
     """
 
     gflop: float
     held: float
     peak: float
     weights: float
+    again: float = 0.0
 
 
 def decoder_cost(config: VQGANConfig, grid: tuple[int, int], *, itemsize: int, lean: bool, encoder: bool) -> Cost:
     """Of a VQGAN for a latent of grid (rows, columns)."""
-    stack, lowest = config.decoder, grid[0] * grid[1]
-    flop = weights = held = kept = 0.0
-    inner = tops = 0.0
-    for number, before, width, blocks in _levels(stack):
-        cells = lowest * 4 ** (len(stack.widths) - 1 - number)
-        attended = number in stack.attention
-        sides = [before] + [width] * (blocks - 1)
-        if number == len(stack.widths) - 1:
-            sides = [width] * config.middle_blocks + sides
-        for place, side in enumerate(sides):
-            flop += 18 * cells * width * (side + width) + (2 * cells * side * width if side != width else 0)
-            weights += 9 * width * (side + width)
-            held += cells * (side + width) * itemsize
-            kept += cells * side * itemsize / (4 if place == 0 and number < len(stack.widths) - 1 else 1)
-        heads = blocks * attended + (config.middle_attention and number == len(stack.widths) - 1)
-        flop += heads * (8 * cells * width**2 + 4 * cells**2 * width)
-        weights += heads * 4 * width**2
-        held += heads * _attention(cells, width) * itemsize
-        inner = max(inner, (3 * cells * width + bool(heads) * _attention(cells, width)) * itemsize)
-        if number:
-            flop += 8 * 4 * cells * width**2
-            weights += (9 + 16) * width**2
-            held += cells * width * itemsize
-        tops = cells * width * itemsize
-    flop += 18 * lowest * 4 ** (len(stack.widths) - 1) * stack.widths[0] * config.out_channels
-    held, kept = held + tops, kept + tops
-    pixels = PIXEL * lowest * config.stride**2
-    held, peak = (kept, kept + inner - tops) if lean else (held, held + tops)
+    levels = [*_levels(config, grid[0] * grid[1])]
+    pixels, top = grid[0] * grid[1] * config.stride**2, levels[-1].cells * levels[-1].width
+    last = 18 * pixels * config.decoder.widths[0] * config.out_channels
+    if lean:
+        starts = [*accumulate(level.starts for level in levels)]
+        held = starts[-1] + top
+        peak = max(held + top, *(before + level.at_once for before, level in zip(starts, levels, strict=True)))
+    else:
+        held = sum(level.held for level in levels) + top
+        peak = held + top
+    weights = sum(level.weights for level in levels)
     size = weights * (1.8 if encoder else 1) * itemsize + config.codes * config.embedding_channels * 4
     size += _kept_exact(config) * (4 - itemsize)
-    return Cost(flop / 1e9, held + pixels, peak + pixels + BANDS, size)
+    return Cost(
+        gflop=(sum(level.flop for level in levels) + last) / 1e9,
+        held=held * itemsize + pixels * PIXEL,
+        peak=peak * itemsize + pixels * PIXEL + BANDS,
+        weights=size,
+        again=lean * (sum(level.again for level in levels) + last) / 1e9,
+    )
+
+
+@dataclass(frozen=True)
+class _Level:
+    """The blocks of one resolution, the middle's with the lowest, and what enlarges the one below to it.
+
+    Work in flop, maps in numbers. held is what the plain gradient keeps; of a lean one (see `ops.recompute`) starts is
+    what it keeps, at_once the most beside that, again what it works out again.
+    """
+
+    cells: int
+    width: int
+    flop: float
+    again: float
+    weights: float
+    held: float
+    starts: float
+    at_once: float
+
+
+def _levels(config: VQGANConfig, lowest: int) -> Iterator[_Level]:
+    """The levels of a decoder for a latent of so many cells, the lowest resolution first."""
+    stack = config.decoder
+    for number in reversed(range(len(stack.widths))):
+        below = number < len(stack.widths) - 1
+        width, side = stack.widths[number], stack.widths[min(number + 1, len(stack.widths) - 1)]
+        cells, attended = lowest * 4 ** (len(stack.widths) - 1 - number), number in stack.attention
+        sides = [side] + [width] * (stack.blocks[number] - 1)
+        works = [18 * cells * width * (one + width) + 2 * cells * one * width * (one != width) for one in sides]
+        middle = 0 if below else config.middle_blocks
+        heads = len(sides) * attended + (not below and config.middle_attention)
+        head = 8 * cells * width**2 + 4 * cells**2 * width
+        enlarging = 8 * cells * side**2 if below else 0
+        count = len(sides)
+        # one chain whose k-th block is worked out again for each one after it, or a chain for each block
+        again = sum(works) * (1.5 if attended else count / 2) + heads * head + middle * 36 * cells * width**2
+        held = sum(cells * (one + width) for one in sides) + middle * 2 * cells * width
+        looking = heads and _attention(cells, width)
+        yield _Level(
+            cells=cells,
+            width=width,
+            flop=sum(works) + middle * 36 * cells * width**2 + heads * head + enlarging,
+            again=again + enlarging * (count + 1),
+            weights=sum(9 * width * (one + width) for one in sides)
+            + middle * 18 * width**2
+            + heads * 4 * width**2
+            + (25 * side**2 if below else 0),
+            held=held + heads * _attention(cells, width) + (cells * side / 4 if below else 0),
+            starts=cells * side / (4 if below else 1) + (cells * width * (count - 1) if attended else 0),
+            at_once=max(cells * (max(sides) + 3 * width), (2 * middle + 2) * cells * width + looking),
+        )
 
 
 def clip_cost(config: Mapping[str, Any], *, itemsize: int) -> Cost:
@@ -80,13 +122,6 @@ def clip_cost(config: Mapping[str, Any], *, itemsize: int) -> Cost:
 def piece_bytes(config: Mapping[str, Any]) -> float:
     """The memory of one piece of a picture, whatever looks at it."""
     return PIECE * int(config["vision_cfg"].get("image_size", 224)) ** 2
-
-
-def _levels(stack: Stack) -> Iterator[tuple[int, int, int, int]]:
-    """(number, channels that come in, channels, blocks), the lowest resolution first."""
-    for number in reversed(range(len(stack.widths))):
-        before = stack.widths[min(number + 1, len(stack.widths) - 1)]
-        yield number, before, stack.widths[number], stack.blocks[number]
 
 
 def _kept_exact(config: VQGANConfig) -> float:
