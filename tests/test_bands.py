@@ -84,6 +84,33 @@ def test_a_lean_decoder_passes_the_same_gradient_on_whatever_its_norms_look_at(l
         assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-5
 
 
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_a_lean_decoder_of_half_precision_wraps_and_paints_two_as_a_plain_one_does(wrap):
+    model = make(multipliers=(1, 1, 1, 1, 2)).fuse().wrap_around(*wrap).cast(torch.bfloat16)
+    model = model.to(memory_format=torch.channels_last)
+
+    def gradient(lean):
+        latent = noise(2, 8, 5, 4).requires_grad_(True)
+        image = model.decode(latent, lean=lean)
+        return torch.autograd.grad((image * noise(*image.shape, seed=2)).sum(), latent)[0]
+
+    assert torch.allclose(gradient(True), gradient(False), rtol=1e-2, atol=1e-2)
+
+
+def test_a_decoder_whose_weights_learn_is_not_lean():
+    model = make().requires_grad_(True)
+    model.decode(noise(1, 8, 5, 4).requires_grad_(True), lean=True).sum().backward()
+    assert all(weight.grad is not None for weight in model.decoder.parameters())
+
+
+def test_the_gradient_of_a_lean_decoder_is_there_once():
+    latent = noise(1, 8, 5, 4).requires_grad_(True)
+    image = make().requires_grad_(False).decode(latent, lean=True)
+    torch.autograd.grad(image.sum(), latent, retain_graph=True)
+    with pytest.raises(RuntimeError, match="asked for once"):
+        torch.autograd.grad(image.sum(), latent)
+
+
 def test_a_lean_decoder_keeps_little_but_the_smallest_map_of_each_level():
     model = make(blocks=2).fuse().requires_grad_(False)
     image = model.decode(noise(1, 8, 9, 7).requires_grad_(True), lean=True)

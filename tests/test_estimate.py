@@ -1,6 +1,7 @@
 """Memory and time before the work: from shapes and measured rates, and settings that fit into what is free."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,6 +85,18 @@ def test_a_hostile_header_costs_a_sentence_before_anything_is_loaded(config, sai
         assert main(["a castle", "--dry-run", *flags]) == 4
         said_there = capsys.readouterr().err
         assert said_there.count("error: ") == 1 and "Traceback" not in said_there
+
+
+def test_a_picture_of_2048_pixels_is_foretold_to_fit_into_eight_gigabytes():
+    job = settings(vqgan="imagenet-f16-16384", clip=["ViT-B-32/openai"], width=2048, height=2048, cutouts=32)
+    assert job.lean and estimate(job, CPU).memory < 8e9
+
+
+def test_what_was_measured_is_as_near_to_what_was_foretold_as_is_promised():
+    rows = json.loads((Path(__file__).parents[1] / "benchmarks/results/estimates.json").read_text())["rows"]
+    assert len(rows) == 12
+    assert max(abs(row["memory_error"]) for row in rows) <= 0.15
+    assert max(abs(row["time_error"]) for row in rows) <= 0.25
 
 
 def test_thrift_costs_less_memory_and_no_other_work():

@@ -7,12 +7,14 @@ import torch
 from tiny import TinyDecoder, shaken, tiny_look
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from vqclip.configs import VQGANConfig
 from vqclip.engine.canvas import begin
 from vqclip.engine.course import Course
 from vqclip.engine.graphed import Graphed, filled, plan_tensors
 from vqclip.engine.paint import _work, paint
 from vqclip.engine.starts import from_codes
 from vqclip.engine.streams import stream
+from vqclip.models.vqgan import VQGAN
 from vqclip.ops.cutouts import CutoutSettings, draw_cutouts
 from vqclip.ops.guide import guide
 
@@ -57,6 +59,26 @@ def test_a_recorded_step_replayed_with_other_numbers_is_the_eager_step(cutouts):
             recorded(latent, *values_of(plans)), (seen.image, seen.each, seen.gradient), strict=True
         ):
             assert torch.allclose(ours, eager, atol=1e-5)
+
+
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_recorded_step_of_a_real_decoder_is_the_eager_one(lean):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        decoder = VQGAN(VQGANConfig(channels=32, multipliers=(1, 2), blocks=1, attention_levels=(1,), codes=20))
+    decoder = decoder.eval().requires_grad_(False).fuse()
+    cutouts = SETTINGS[1]
+
+    def plans_of(seed):
+        return [draw_cutouts(cutouts, size=8, height=8, width=10, rngs=[stream(seed, "cutouts")]) for _ in LOOKS]
+
+    work = partial(_work, decoder, LOOKS, guide, extras=(), micro_batch=None, lean=lean)
+    first, values_of = plans_of(0), lambda plans: [value for plan in plans for value in plan_tensors(plan)]
+    starts = [from_codes(decoder.codebook, (4, 5), [stream(seed, "init")]) for seed in (0, 1)]
+    step = make_fx(lambda latent, *values: work(latent, filled(first, values)).gradient)
+    recorded, other = step(starts[0], *values_of(first)), plans_of(1)
+    eager = work(starts[1], other).gradient
+    assert torch.allclose(recorded(starts[1], *values_of(other)), eager, atol=1e-5 * float(eager.abs().max()))
 
 
 def test_cutouts_without_fixed_shapes_are_refused():

@@ -138,7 +138,7 @@ FLAGS: tuple[Flag, ...] = (
         COMPUTE,
         "--lean/--no-lean",
         bool,
-        "Decode twice instead of remembering: less memory, same result.",
+        "Decode again instead of remembering: less memory, same result.",
         default="above 1 megapixel",
     ),
     _flag(COMPUTE, "--deterministic", bool, "On a GPU, deterministic kernels where torch has them."),

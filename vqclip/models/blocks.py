@@ -7,7 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqclip.models.norms import GroupNorm, NormMaker, group_norm
-from vqclip.ops.bands import LARGE_BYTES, PLAIN, Kernel, Norm, Wrap, norm_swish_conv, norm_swish_conv_back, padded
+from vqclip.ops.bands import (
+    LARGE_BYTES,
+    PLAIN,
+    Kernel,
+    Norm,
+    Wrap,
+    add_conv1x1_back,
+    norm_swish_conv,
+    norm_swish_conv_back,
+    padded,
+)
 from vqclip.ops.recompute import Slopes, added, pull
 
 __all__ = [
@@ -123,7 +133,7 @@ class ResidualBlock(nn.Module):
         return norm_then_conv(hidden, self.norm2, self.conv2, style, residual)
 
     def pulled(self, features: Tensor, style: Tensor | None, slope: Tensor) -> Slopes:
-        """See `Pulled`: the second convolution is not worked out for it, and one map beside the slopes is held.
+        """See `Pulled`: the second convolution is not worked out for it, and of the maps within only the one before it.
 
         Shapes: features [B, C_in, h, w], slope [B, C_out, h, w] -> [B, C_in, h, w], the style's.
         """
@@ -131,8 +141,11 @@ class ResidualBlock(nn.Module):
         inner, on_style = norm_then_conv_back(hidden, self.norm2, self.conv2, style, slope)
         del hidden
         back, more = norm_then_conv_back(features, self.norm1, self.conv1, style, inner)
-        shortcut = self.nin_shortcut
-        back += slope if shortcut is None else F.conv_transpose2d(slope, shortcut.weight)
+        del inner
+        if self.nin_shortcut is None:
+            back += slope
+        else:
+            add_conv1x1_back(back, slope, self.nin_shortcut.weight)
         return back, added(on_style, more)
 
 

@@ -128,14 +128,19 @@ class Decoder(nn.Module):
         """Features [B, latent_channels, h, w] and the latent [B, C, h, w] -> image [B, 3, h*stride, w*stride].
 
         The image is nominally in the model's own range. Only decoders whose norms look at the latent need it. A lean
-        one, of frozen weights, keeps little but the smallest map of each level for its gradient and works out the
-        others again: the same numbers.
+        one keeps little but the smallest map of each level for its gradient and works out the
+        others again: the same numbers. While its weights learn it is not lean.
         """
-        if lean and torch.is_grad_enabled() and features.requires_grad:
+        if lean and self._follows_latent_alone(features):
             return recomputed([*self._chains()], features, style)
         for chain in self._chains():
             features = through(chain, features, style)
         return features
+
+    def _follows_latent_alone(self, features: Tensor) -> bool:
+        """Whether there will be a gradient, and none on the weights: these would get none from a lean decoder."""
+        needed = torch.is_grad_enabled() and features.requires_grad
+        return needed and not any(weight.requires_grad for weight in self.parameters())
 
     def _chains(self) -> Iterator[list[Layer]]:
         """All layers level by level: an upsampling goes with the level after it, because what it makes is four times

@@ -85,7 +85,7 @@ class VQGAN(nn.Module):
     def decode(self, quantized: Tensor, *, lean: bool = False) -> Tensor:
         """Quantized latent [B, C, h, w] -> image [B, 3, h*stride, w*stride], nominally in [0, 1], not clamped.
 
-        lean trades time for memory where there will be a gradient: the same numbers, most maps worked out twice.
+        lean trades time for memory where there will be a gradient: the same numbers, most maps worked out again.
         """
         latent = quantized.to(_first_dtype(self.decoder))
         image = self.decoder(self.post_quant_conv(latent), latent, lean=lean).float()

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from vqclip.ops.norms import Moments, moments_of, slopes_of
 
@@ -63,6 +64,13 @@ def norm_swish_conv_back(
     groups, gain, offset, eps = norm
     moments = moments_of([_cells(features[:, :, a:b]) for a, b in _bands(features.shape[2], rows)], groups, eps)
     return _backward(features, slope, (gain, offset), moments, conv[0], wrap, rows)
+
+
+def add_conv1x1_back(back: Tensor, slope: Tensor, weight: Tensor) -> None:
+    """Adds to back [B, C, h, w], in place, what a 1x1 convolution of weight [D, C, 1, 1] makes of slope [B, D, h, w] on
+    its way back; no map beside the two is made."""
+    for a, b in _bands(back.shape[2], band_rows(back)):
+        back[:, :, a:b] += F.conv_transpose2d(slope[:, :, a:b], weight)
 
 
 def band_rows(features: Tensor, channels: int = 0) -> int:
@@ -139,6 +147,7 @@ class _NormSwishConv(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         on_features = None
         if ctx.needs_input_grad[0]:

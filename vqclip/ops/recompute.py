@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Layer = Callable[[Tensor, Tensor | None], Tensor]
 Slopes = tuple[Tensor, Tensor | None]
@@ -60,7 +61,7 @@ class _Recomputed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, style: Tensor | None, chains: Sequence[Sequence[Layer]]) -> Tensor:
-        ctx.save_for_backward(features, style)
+        ctx.save_for_backward(style)
         ctx.chains, ctx.starts = chains, []
         for chain in chains:
             ctx.starts.append(features)
@@ -68,11 +69,14 @@ class _Recomputed(torch.autograd.Function):
         return features
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        _, style = ctx.saved_tensors
-        on_style = None
+        (style,) = ctx.saved_tensors
+        on_style, starts = None, ctx.starts
+        if not starts:
+            raise RuntimeError("a lean decoder's gradient can be asked for once: what it kept is gone")
         for chain in reversed(ctx.chains):
-            start = ctx.starts.pop()  # the largest is not needed any longer once its chain is done
+            start = starts.pop()  # the largest is not needed any longer once its chain is done
             for last in reversed(range(len(chain))):
                 slope, more = pull(chain[last], through(chain[:last], start, style), style, slope)
                 on_style = added(on_style, more)

@@ -36,7 +36,7 @@ class Work:
 
     @property
     def bytes(self) -> float:
-        """All that models and step hold at their largest; while models are loaded they are there twice."""
+        """All that models and step hold at their largest, in the step or while the models are read and cast."""
         return self.model_bytes + max(self.model_bytes, self.step_bytes + min(self.step_bytes, HEAP))
 
 
@@ -150,7 +150,7 @@ def _leaner(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
         yield settings, says
     if not settings.lean:
         settings = settings.changed(lean=True)
-        says = [*says, "the decoder works twice instead of remembering (--lean)"]
+        says = [*says, "the decoder works again instead of remembering (--lean)"]
         yield settings, says
     stride = find(settings.vqgan).stride or 16
     while True:

@@ -14,6 +14,8 @@ PIXEL = 76  # bytes of a picture's pixel, with its clamp, its gradient and its p
 PIECE = 44  # bytes of a piece's pixel: sampled, colored, its noise, its gradient, its grid
 TOKEN = 13  # numbers kept for each token and channel of a transformer's layer
 TABLE = 2**12  # tokens up to which attention keeps its table of all pairs
+STYLED = {"movq": (4.3, 2.2), "magvit": (1.25, 1.5)}
+"""How many times as much norms that look at the latent keep for a gradient, and make at once: counted, not reasoned."""
 PLAIN_CODES = 2**24
 
 
@@ -57,7 +59,7 @@ def decoder_cost(config: VQGANConfig, grid: tuple[int, int], *, itemsize: int, l
 
 
 @dataclass(frozen=True)
-class _Level:
+class _LevelCost:
     """The blocks of one resolution, the middle's with the lowest, and what enlarges the one below to it.
 
     Work in flop, maps in numbers. held is what the plain gradient keeps; of a lean one (see `ops.recompute`) starts is
@@ -74,9 +76,9 @@ class _Level:
     at_once: float
 
 
-def _levels(config: VQGANConfig, lowest: int) -> Iterator[_Level]:
+def _levels(config: VQGANConfig, lowest: int) -> Iterator[_LevelCost]:
     """The levels of a decoder for a latent of so many cells, the lowest resolution first."""
-    stack = config.decoder
+    stack, (more_held, more_at_once) = config.decoder, STYLED.get(config.variant, (1.0, 1.0))
     for number in reversed(range(len(stack.widths))):
         below = number < len(stack.widths) - 1
         width, side = stack.widths[number], stack.widths[min(number + 1, len(stack.widths) - 1)]
@@ -92,18 +94,21 @@ def _levels(config: VQGANConfig, lowest: int) -> Iterator[_Level]:
         again = sum(works) * (1.5 if attended else count / 2) + heads * head + middle * 36 * cells * width**2
         held = sum(cells * (one + width) for one in sides) + middle * 2 * cells * width
         looking = heads and _attention(cells, width)
-        yield _Level(
+        yield _LevelCost(
             cells=cells,
             width=width,
             flop=sum(works) + middle * 36 * cells * width**2 + heads * head + enlarging,
-            again=again + enlarging * (count + 1),
+            again=again + enlarging * (3 if attended else count + 1),
             weights=sum(9 * width * (one + width) for one in sides)
             + middle * 18 * width**2
             + heads * 4 * width**2
             + (25 * side**2 if below else 0),
-            held=held + heads * _attention(cells, width) + (cells * side / 4 if below else 0),
+            held=more_held * (held + heads * _attention(cells, width) + (cells * side / 4 if below else 0)),
             starts=cells * side / (4 if below else 1) + (cells * width * (count - 1) if attended else 0),
-            at_once=max(cells * (max(sides) + 3 * width), (2 * middle + 2) * cells * width + looking),
+            at_once=more_at_once
+            * max(
+                cells * (max(sides) + width + 2 * max(max(sides), width)), (2 * middle + 2) * cells * width + looking
+            ),
         )
 
 
