@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import shlex
 import shutil
 import signal
 from fractions import Fraction
@@ -16,7 +17,7 @@ from steps import start_python
 from test_filming import wait_for
 from test_footage import clip
 from test_sound import drum, save
-from test_zoom import PROGRAM, hashes, length
+from test_zoom import PROGRAM, SIGNALED, hashes, length
 
 from vqclip.cli.main import main
 from vqclip.sinks.film import write_film
@@ -183,6 +184,28 @@ def test_a_run_goes_on_only_with_the_clip_it_was_begun_with(vqclip, tmp_path):
     shutil.rmtree(tmp_path / "frames")
     code, _, err = vqclip("resume", "a.frames", paint=False)
     assert code == 5 and "no clip or folder" in err
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_restyled_clip_stopped_by_a_signal_loses_nothing_and_goes_on_the_same(
+    vqclip, tiny_models, tmp_path, name, code
+):
+    frames_folder(tmp_path / "frames", 8)
+    assert vqclip("restyle", "frames", "fog", "-o", "whole.mp4", "-q")[0] == 0
+    film, folder = tmp_path / "part.mp4", tmp_path / "part.frames"
+    args = ["restyle", "frames", "fog", *tiny_models.flags(), *SMALL, "--size", "32x32", "-o", str(film)]
+    frame = random.randrange(0, 6)
+    ran = start_python(SIGNALED.format(frame=frame, number=int(getattr(signal, name))), *args)
+    out, err = ran.communicate(timeout=120)
+    assert (ran.returncode, out) == (code, f"{folder}\n") and not film.exists(), (frame, err)
+    assert f"stopped after frame {frame + 1} of 8" in err and "Traceback" not in err
+    kept = hashes(folder)
+    assert kept == {name: digest for name, digest in hashes("whole.frames").items() if name in kept}
+    assert len(kept) == frame + 1
+    line = shlex.split(err.split("go on with: ")[1].splitlines()[0])
+    code, out, err = vqclip(*line[1:], paint=False)
+    assert (code, out) == (0, f"{film}\n") and length(film) == 8, err
+    assert hashes(folder) == hashes("whole.frames")
 
 
 @pytest.mark.long
