@@ -57,6 +57,17 @@ def test_a_zoom_becomes_a_film_with_frames_beside_it_and_a_recipe_inside(vqclip)
     assert (code, again) == (0, "again.webm\n") and length("again.webm") == 4
 
 
+def test_frames_are_shown_as_clear_as_asked_for_and_painted_alike(vqclip):
+    for clarity in ("0", "2"):
+        code, _, err = vqclip("zoom", "a castle", "--frames", "3", "--clarity", clarity, "-o", f"{clarity}.mp4", "-q")
+        assert code == 0, err
+    plain, clear = hashes("0.frames"), hashes("2.frames")
+    assert plain.keys() == clear.keys() and not set(plain.values()) & set(clear.values())
+    states = [load_state(Path(f"{name}.frames") / STATE)[0] for name in ("0", "2")]
+    assert torch.equal(states[0]["latent"], states[1]["latent"])
+    assert json.loads(Path("2.frames/film.json").read_text())["film"]["clarity"] == 2
+
+
 def test_a_loop_has_the_length_asked_for(vqclip):
     code, out, _ = vqclip("zoom", "a castle", "--frames", "6", "--loop", "--format", "gif", "--quiet")
     assert code == 0 and length(out.strip()) == 6 and len(hashes("outputs/a-castle-5.frames")) == 8

@@ -61,7 +61,8 @@ class FilmSettings(Reel):
     zoom above 1 goes in; pan in pixels, right and down; rotate in degrees by which the picture turns clockwise; shear
     and tilt as in `ops.camera`. carry, hold and sharpen are those of `engine.film.Carry`. loop is the number of frames
     at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames;
-    by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it.
+    by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it. clarity
+    is how much clearer frames are shown than they are painted.
     """
 
     zoom: float = Field(1.02, ge=0.5, le=2)
@@ -71,6 +72,7 @@ class FilmSettings(Reel):
     tilt: Pair = (0.0, 0.0)
     rim: RimKind = "mirror"
     frame_average: float = Field(0.9, ge=0, lt=1)
+    clarity: float = Field(0.8, ge=0, le=2)
     carry: Carrying = "cells"
     hold: float = Field(0.95, ge=0, lt=1)
     sharpen: float = Field(0.3, ge=0, le=1)

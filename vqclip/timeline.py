@@ -45,9 +45,10 @@ class Brush(Checked):
 
 
 class Paint(Brush):
-    """How the whole film is painted: its curves, how frames are smoothed over their steps, and how new prompts come."""
+    """How the whole film is painted: its curves, how frames are smoothed and shown, and how new prompts come."""
 
     frame_average: float = Field(0.9, ge=0, lt=1)
+    clarity: float = Field(0.8, ge=0, le=2)
     change: Change = "sketch"
 
 

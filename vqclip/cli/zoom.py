@@ -20,6 +20,10 @@ from vqclip.settings import Delivery, FilmFormat, Settings
 FILM, CAMERA = "The film", "The camera"
 WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
 _NONE = "none"
+_AS_SAID = (
+    *("steps_per_frame", "rim", "carry", "hold", "sharpen"),
+    *("frame_average", "clarity", "change_every", "change"),
+)
 
 FLAGS: tuple[Flag, ...] = (
     flag(FILM, "--seconds", float, "How long the film is.", "NUMBER", default="10"),
@@ -54,6 +58,7 @@ FLAGS: tuple[Flag, ...] = (
     flag(CAMERA, "--hold", float, "How much of what a move loses is kept from frame to frame.", "0..1", default="0.95"),
     flag(CAMERA, "--sharpen", float, "How much fine detail is given back after moves.", "0..1", default="0.3"),
     flag(FILM, "--frame-average", float, "Smooths frames over their steps.", "0..1", default="0.9"),
+    flag(FILM, "--clarity", float, "How much clearer frames are shown than painted.", "0..2", default="0.8"),
 )
 
 
@@ -127,11 +132,7 @@ def read_film(said: Mapping[str, Any], fps: float) -> FilmSettings:
     if "rotate" in said:
         values["rotate"] = speed(said["rotate"], fps, flag="--rotate")
     values |= {key: speeds(said[key], fps, flag=f"--{key}") for key in ("pan", "shear", "tilt") if key in said}
-    values |= {
-        key: said[key]
-        for key in ("steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "change_every", "change")
-        if key in said
-    }
+    values |= {key: said[key] for key in _AS_SAID if key in said}
     if "frame_lr" in said:
         values["frame_learning_rate"] = said["frame_lr"]
     if said.get("loop"):

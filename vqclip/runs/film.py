@@ -225,8 +225,8 @@ class _Job:
         if self.script is not None:
             return planned_frames(parts, self.film, self.script.shots, state, **how)
         shots = zoom_shots(parts, self.film, **how)
-        frames, carry = self.film.painted, make_carry(self.film)
-        return film_loop(parts.vqgan, parts.vqgan, state, shots=shots, frames=frames, carry=carry)
+        show = {"carry": make_carry(self.film), "clarity": self.film.clarity}
+        return film_loop(parts.vqgan, parts.vqgan, state, shots=shots, frames=self.film.painted, **show)
 
     def make(self, recipe: Mapping[str, Any]) -> Path:
         """Makes the film of the frames in the folder. Raises: OutputError, PictureError if one is missing."""

@@ -51,7 +51,8 @@ def planned_frames(
         if state.get("frame", -1) < scene.first:
             seed = parts.settings.seed if scene.seed is None else scene.seed
             state = {**state, "seeds": [seed or 0]}
-        loop = film(parts.vqgan, parts.vqgan, state, shots=shot, frames=end, carry=make_carry(settings))
+        how = {"carry": make_carry(settings), "clarity": settings.clarity}
+        loop = film(parts.vqgan, parts.vqgan, state, shots=shot, frames=end, **how)
         try:
             for frame in loop:
                 if frame.is_last:
