@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/films.py --sheets FOLDER       # also every 8th frame of each, side by side
 
 Every way starts from the same picture and gets the same camera, steps and learning rate. The peers' way is written
-plainly: the frame as 8 bits, warped by Pillow, encoded again, a new optimizer. "Cleared" are the same frames as films show
-them (`ops.clarity`), the peers' too; what is fed back is never cleared. Flicker is the mean absolute difference
+plainly: the frame as 8 bits, warped by Pillow, encoded again, a new optimizer. "Cleared" are the same frames as films
+show them (`ops.clarity`), the peers' too; what is fed back is never cleared. Flicker is the mean absolute difference
 between a frame and its predecessor warped by the camera, where that was in view; sharpness the mean absolute gradient.
 """
 

@@ -8,7 +8,7 @@ from steps import make_step
 
 from vqclip.errors import OutputError
 from vqclip.sinks.film import FilmFile
-from vqclip.sinks.making import MakingOf, eased
+from vqclip.sinks.making import EASE, EASE_OF_PICTURES, MakingOf, eased
 from vqclip.sinks.play import play
 
 
@@ -31,6 +31,25 @@ def test_the_start_takes_its_time():
     assert (times[0], times[-1]) == (0, 100) and times == sorted(times)
     assert times[5] == 25  # half of the film shows the first quarter of the steps
     assert list(eased(1, 100)) == [0]
+    assert list(eased(3, 100, first=60, power=1)) == [60, 80, 100]
+
+
+@pytest.mark.parametrize(("ease", "share"), [(EASE, 0.01), (EASE_OF_PICTURES, 0.058)])
+def test_what_changes_evenly_needs_less_ease_to_move_from_the_first_tenth_on(tmp_path, ease, share):
+    file = FilmFile(tmp_path / "a.mp4", size=(16, 16), fps=Fraction(12))
+    making = MakingOf(file, (16, 16), frames=51, fps=12, on_note=print, ease=ease)
+    play(_steps(100), making)
+    shown = _brightness(making.path)
+    assert (shown[5] - shown[0]) / 255 == pytest.approx(share, abs=0.015)
+    assert (shown[25] - shown[0]) / 255 == pytest.approx(0.5**ease, abs=0.02)
+
+
+def test_a_painting_that_was_gone_on_with_is_filmed_from_there(tmp_path):
+    making = _film(tmp_path / "a.mp4")
+    play((make_step(n, 40, value=n / 40, size=16) for n in range(20, 41)), making)
+    light = _brightness(making.path)
+    assert len(light) == 24 and light[0] == pytest.approx(127, abs=6) and light[-1] > 245
+    assert light[6] - light[0] > 10  # not a still up to the step it went on at
 
 
 @pytest.mark.parametrize("steps", [1, 5, 40])

@@ -256,6 +256,19 @@ def test_a_making_of_lies_beside_the_picture(vqclip, tiny_models, tmp_path, caps
     assert (code, out) == (2, "") and "--save-every" in err
 
 
+def test_a_making_of_that_begins_as_a_picture_is_less_eased(vqclip, tiny_models, tmp_path, monkeypatch):
+    from vqclip.runs import picture
+    from vqclip.sinks.making import EASE, EASE_OF_PICTURES
+
+    Image.new("RGB", (32, 32), (90, 40, 10)).save(tmp_path / "a.png")
+    made, plain = [], picture.MakingOf
+    monkeypatch.setattr(picture, "MakingOf", lambda *given, ease, **how: made.append(ease) or plain(*given, **how))
+    paint = [*tiny_models.flags(), "--steps", "2", "--size", "32x32", "--cutouts", "2", "--video", "-q"]
+    for start in (["--init", "codes"], ["--init-image", "a.png"]):
+        assert vqclip("a castle", *paint, "--video-seconds", "1", *start, paint=False)[0] == 0
+    assert made == [EASE, EASE_OF_PICTURES]
+
+
 def test_a_folder_of_pictures_becomes_a_film(vqclip, tmp_path):
     for n in range(1, 11):
         Image.new("RGB", (64, 48), (20 * n, 0, 0)).save(tmp_path / f"{n}.png")

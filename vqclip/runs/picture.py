@@ -34,7 +34,7 @@ from vqclip.sinks.codecs import choose_encoder
 from vqclip.sinks.film import FilmFile
 from vqclip.sinks.images import SavePicture, save_result
 from vqclip.sinks.ledger import AT_PLATEAU, job_of
-from vqclip.sinks.making import MakingOf
+from vqclip.sinks.making import EASE, EASE_OF_PICTURES, MakingOf
 from vqclip.sinks.play import Sink, StopFlag, play, signals
 from vqclip.sinks.preview import Preview
 from vqclip.sinks.progress import progress
@@ -256,7 +256,8 @@ class _Run:
             on_note=self.note,
         )
         frames = max(1, round(delivery.video_seconds * delivery.fps))
-        self.films.append(MakingOf(film, size, frames=frames, fps=delivery.fps, on_note=self.note))
+        ease = EASE_OF_PICTURES if settings.init in ("prior", "image") else EASE
+        self.films.append(MakingOf(film, size, frames=frames, fps=delivery.fps, on_note=self.note, ease=ease))
         return self.films[-1]
 
     @property

@@ -21,31 +21,42 @@ if TYPE_CHECKING:
 
 HELD_SECONDS = 1.0
 EASE = 2.0
+EASE_OF_PICTURES = 1.25
+"""For a painting that begins as a picture, a sketch of the prior or an image: its first steps change little."""
 
 
-def eased(count: int, steps: int, *, power: float = EASE) -> Iterator[float]:
-    """The step, with its fraction, that each of `count` frames shows: from 0 to `steps`, slowly at first.
+def eased(count: int, steps: int, *, first: int = 0, power: float = EASE) -> Iterator[float]:
+    """The step, with its fraction, that each of `count` frames shows: from `first` to `steps`, slowly at first.
 
     A painting changes most in its first steps, so the film's time runs as their root (of this power).
     """
-    return (steps * (n / max(count - 1, 1)) ** power for n in range(count))
+    return (first + (steps - first) * (n / max(count - 1, 1)) ** power for n in range(count))
 
 
 class MakingOf:
     """Films a painting while it is painted, into a file made beforehand by `open_film(size) -> FilmFile`.
 
-    The size is that of the finished picture (width, height); pictures of a smaller stage are enlarged. Between two
-    steps the film fades from one to the other. A painting that is stopped gets a film up to there. A film that cannot
-    be written is given up with a note: it is no reason to lose the picture. `path` is the film's, once it is there.
+    The size is that of the finished picture (width, height); pictures of a smaller stage are enlarged. ease is the
+    power of `eased`. Between two steps the film fades from one to the other; a painting that was gone on with is filmed
+    from there, one that is stopped up to there. A film that cannot be written is given up with a note: it is no reason
+    to lose the picture. `path` is the film's, once it is there.
     """
 
     def __init__(
-        self, film: FilmFile, size: tuple[int, int], *, frames: int, fps: float, on_note: Callable[[str], None]
+        self,
+        film: FilmFile,
+        size: tuple[int, int],
+        *,
+        frames: int,
+        fps: float,
+        on_note: Callable[[str], None],
+        ease: float = EASE,
     ):
         self.path: Path | None = None
         self._film: FilmFile | None = film
         self._size = size
         self._frames, self._hold = frames, round(HELD_SECONDS * fps)
+        self._ease = ease
         self._times: Iterator[float] | None = None
         self._next = 0.0
         self._before: tuple[int, Tensor] | None = None
@@ -58,7 +69,7 @@ class MakingOf:
             self._before = None if self._before is None else (self._before[0], image)  # painting went back a little
             return
         if self._times is None:
-            self._times = eased(self._frames, event.steps)
+            self._times = eased(self._frames, event.steps, first=event.index, power=self._ease)
             self._next = next(self._times, math.inf)
         index, picture = self._before or (event.index - 1, image)
         while self._next <= event.index and self._film is not None:
