@@ -15,6 +15,7 @@ from vqclip.engine.canvas import State
 from vqclip.engine.course import Course
 from vqclip.engine.motion import PADDING, Rim, finished, warp, with_latent
 from vqclip.engine.paint import Look, paint
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import DivergedError
 from vqclip.events import Frame, Step
 from vqclip.models.interfaces import ImageDecoder, ImageEncoder
@@ -89,9 +90,9 @@ class Viewed:
         """As the decoder's."""
         return self.decoder.quantize(latent)
 
-    def decode(self, quantized: Tensor) -> Tensor:
-        """Quantized latent [B, C, h, w] -> image [B, 3, H, W] as the camera sees it, not clamped."""
-        image = self.decoder.decode(quantized)
+    def decode(self, quantized: Tensor, *, lean: bool = False) -> Tensor:
+        """Quantized latent [B, C, h, w] -> image [B, 3, H, W] as the camera sees it, not clamped; lean as there."""
+        image = self.decoder.decode(quantized, lean=True) if lean else self.decoder.decode(quantized)
         image = image if self.held is None else image + self.held.to(image)
         return image if _is_still(self.view) else see(image, self.view, self.rim)
 
@@ -124,12 +125,14 @@ def film(
     frames: int,
     carry: Carry = Carry(),
     clarity: float = 0.0,
+    thrift: Thrift | None = None,
 ) -> Iterator[Frame]:
     """Films: yields a Frame for each of the frames that are still to come, ending with number frames - 1.
 
     state comes from `begin(latent, seeds)` or a painting's `state()` for a new film, or from a frame's `state()`, to go
     on exactly from there with the next frame. shots(n) is asked once for each frame, in order. clarity is how much
-    clearer a frame is shown than it was painted (`ops.clarity`); the state knows nothing of it.
+    clearer a frame is shown than it was painted (`ops.clarity`); the state knows nothing of it. thrift is one for all
+    frames (None = as the first course says): what did not fit once is not tried at the next frame.
     Raises: DivergedError if no step of a frame had a finite loss; ValueError if the way needs an encoder and there is
     none.
     """
@@ -139,11 +142,12 @@ def film(
     state = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in state.items()}
     for index in range(state.get("frame", -1) + 1, frames):
         shot = shots(index)
+        thrift = thrift or Thrift(shot.course.micro_batch, shot.course.lean)
         if index:
             state = move(decoder, encoder, state, shot.matrix, carry)
             if shot.anew is not None:
                 state = turned(decoder, state, shot.anew, carry)
-        event = _painted(decoder, state, shot, carry)
+        event = _painted(decoder, state, shot, carry, thrift)
         kept = {name: state[name] for name in ("view", "held", "left", "shown", "fading") if name in state}
         state = {**event.state(), **kept, "frame": index, "painted": shot.course.steps > 0}
         image = event.image if "shown" not in state else torch.lerp(event.image, state["shown"], FADE)
@@ -239,7 +243,7 @@ def _encoded(encoder: ImageEncoder, seen: Tensor, moved: State, view: Tensor, ca
     return torch.where(geo.outside(view, height=rows, width=columns).to(latent.device), moved["latent"], latent)
 
 
-def _painted(decoder: ImageDecoder, state: State, shot: Shot, carry: Carry) -> Step:
+def _painted(decoder: ImageDecoder, state: State, shot: Shot, carry: Carry, thrift: Thrift) -> Step:
     """The last event of the frame's steps. Raises: DivergedError."""
     before = int(state["skipped"].sum()) if "skipped" in state else 0
     viewed = Viewed(decoder, _view(state), state.get("held"), carry.rim)
@@ -251,6 +255,7 @@ def _painted(decoder: ImageDecoder, state: State, shot: Shot, carry: Carry) -> S
         cutouts=shot.cutouts,
         extras=shot.extras,
         first=state["step"],
+        thrift=thrift,
     )
     last = None
     for event in events:

@@ -14,6 +14,7 @@ from vqclip.engine.canvas import State
 from vqclip.engine.course import Course
 from vqclip.engine.motion import finished, moved_moments
 from vqclip.engine.paint import Look, paint
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import DivergedError
 from vqclip.events import Frame, Step
 from vqclip.models.interfaces import ImageDecoder, ImageEncoder
@@ -67,21 +68,23 @@ def restyle(
     takes: Callable[[int], Take],
     frames: int,
     manner: Manner,
+    thrift: Thrift | None = None,
 ) -> Iterator[Frame]:
     """Restyles: yields a Frame for each of the frames still to come, ending with number frames - 1.
 
     state is that of a painting of the first frame, or a frame's `state()`, to go on exactly from there with the next
-    one. takes(n) is asked once for each frame, in order.
+    one. takes(n) is asked once for each frame, in order. thrift is one for all frames (None = as the course says).
     Raises: DivergedError if no step of a frame had a finite loss.
     """
     device = decoder.latent_range()[0].device
     state = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in state.items()}
     still = torch.eye(3)[None]
+    thrift = thrift or Thrift(manner.course.micro_batch, manner.course.lean)
     for index in range(state.get("frame", -1) + 1, frames):
         take = takes(index)
         state, goes_on = follow(encoder, state, take, keep=manner.keep)
         course = replace(manner.course, steps=0) if not index else manner.course if goes_on else manner.cut
-        event = _painted(decoder, state, course, manner)
+        event = _painted(decoder, state, course, manner, thrift)
         image = _shown(event.image, state.get("shown"), take, manner.hold)
         state = {**event.state(), "source": state["source"], "shown": image, "frame": index}
         told = (event.latent, still, event.loss, event.losses, event.skipped)
@@ -139,16 +142,15 @@ def _shown(image: Tensor, before: Tensor | None, take: Take, hold: float) -> Ten
     return torch.lerp(image, moved, hold * trust)
 
 
-def _painted(decoder: ImageDecoder, state: State, course: Course, manner: Manner) -> Step:
+def _painted(decoder: ImageDecoder, state: State, course: Course, manner: Manner, thrift: Thrift) -> Step:
     """The last event of the frame's steps. Raises: DivergedError."""
     before = int(state["skipped"].sum()) if "skipped" in state else 0
     extras = [*manner.extras]
     if manner.weight:
         extras.append(("source", manner.weight, LatentAnchor(state["source"])))
+    how = {"course": course, "cutouts": manner.cutouts, "extras": extras, "thrift": thrift}
     last = None
-    for event in paint(
-        decoder, manner.looks, state, course=course, cutouts=manner.cutouts, extras=extras, first=state["step"]
-    ):
+    for event in paint(decoder, manner.looks, state, first=state["step"], **how):
         last = event
     assert last is not None
     if course.steps and int(last.skipped) - before >= course.steps:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from vqclip.engine.canvas import State
 from vqclip.engine.film import film as film_loop
 from vqclip.engine.precision import capability
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import ModelError, UsageError, VqclipError
 from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, film_values
@@ -39,6 +40,7 @@ from vqclip.runs.restyle import (
 )
 from vqclip.runs.shots import make_carry, zoom_shots
 from vqclip.runs.sound import is_readable
+from vqclip.runs.spending import Spending
 from vqclip.settings import Delivery, Settings
 from vqclip.shotlist import Script
 from vqclip.sinks.codecs import choose_encoder
@@ -194,15 +196,23 @@ class _Job:
         }
         publish(self.folder / FILM_JOB, (json.dumps(values, indent=2) + "\n").encode(), overwrite=True)
 
-    def paint(self, parts: Parts, recipe: Mapping[str, Any], device: torch.device, stop: StopFlag) -> int:
-        """Paints all frames that are still missing, and gives how many there are then."""
-        state = self._state(parts, stop)
-        if state is None:
-            return 0
-        loop = self._loop(parts, state, device)
-        before = state.get("frame", -1) + 1
-        sinks = [SaveFrames(self.folder, recipe=recipe), *self._shows(stop, parts.settings.prompt)]
-        last: Frame | None = play(loop, *sinks, stop=stop)
+    def paint(self, parts: Parts, recipe: dict[str, Any], device: torch.device, stop: StopFlag) -> int:
+        """Paints all frames that are still missing, and gives how many there are then.
+
+        What was done when memory ran out is said, and written into the recipe; it holds for all frames of this run.
+        """
+        thrift = Thrift(parts.settings.micro_batch, bool(parts.settings.lean))
+        tell = Spending(thrift, recipe, self.note)
+        try:
+            state = self._state(parts, thrift, tell, stop)
+            if state is None:
+                return 0
+            loop = self._loop(parts, state, device, thrift)
+            before = state.get("frame", -1) + 1
+            sinks = [tell, SaveFrames(self.folder, recipe=recipe), *self._shows(stop, parts.settings.prompt)]
+            last: Frame | None = play(loop, *sinks, stop=stop)
+        finally:
+            tell()
         remove_state(self.folder / OPENING)
         done = before if last is None else last.index + 1
         if stop:
@@ -216,16 +226,17 @@ class _Job:
         first = first_picture(self.footage, self.settings)
         return held_by_source(build_parts(self.settings, encoder=True, picture=first, **how), self.film)
 
-    def _loop(self, parts: Parts, state: State, device: torch.device) -> Iterator[Frame]:
-        how: dict[str, Any] = {"device": device, "offline": self.delivery.offline, "note": self.note}
+    def _loop(self, parts: Parts, state: State, device: torch.device, thrift: Thrift) -> Iterator[Frame]:
+        how: dict[str, Any] = {"device": device, "note": self.note, "thrift": thrift}
         if isinstance(self.film, RestyleSettings):
             assert self.footage is not None
-            return restyled_frames(parts, self.film, self.footage, state, device=device, note=self.note)
+            return restyled_frames(parts, self.film, self.footage, state, **how)
         assert isinstance(self.film, FilmSettings)
+        how["offline"] = self.delivery.offline
         if self.script is not None:
             return planned_frames(parts, self.film, self.script.shots, state, **how)
         shots = zoom_shots(parts, self.film, **how)
-        show = {"carry": make_carry(self.film), "clarity": self.film.clarity}
+        show = {"carry": make_carry(self.film), "clarity": self.film.clarity, "thrift": thrift}
         return film_loop(parts.vqgan, parts.vqgan, state, shots=shots, frames=self.film.painted, **show)
 
     def make(self, recipe: Mapping[str, Any]) -> Path:
@@ -254,14 +265,15 @@ class _Job:
             return None
         return sound
 
-    def _state(self, parts: Parts, stop: StopFlag) -> State | None:
+    def _state(self, parts: Parts, thrift: Thrift, tell: Sink, stop: StopFlag) -> State | None:
         """The state to film from: that of the last frame, or of the first picture, painted now; None if stopped."""
         if (self.folder / STATE).exists():
             return load_state(self.folder / STATE)[0]
         path = self.folder / OPENING
         begun = load_state(path)[0] if path.exists() else None
         keep = SaveState(path, every=_OPENING_EVERY)
-        last = play(painting(parts, begun), keep, *self._shows(stop, parts.settings.prompt), stop=stop)
+        shows = self._shows(stop, parts.settings.prompt)
+        last = play(painting(parts, begun, thrift), tell, keep, *shows, stop=stop)
         if last is not None and last.is_last:
             return last.state()
         if last is not None:

@@ -29,6 +29,7 @@ from vqclip.runs.parts import Parts, build_parts
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.resume import earlier_state, with_state
+from vqclip.runs.spending import Spending
 from vqclip.settings import SEEDS, Delivery, Settings
 from vqclip.sinks.codecs import choose_encoder
 from vqclip.sinks.film import FilmFile
@@ -158,11 +159,7 @@ class _Run:
         """The last event, or None if a signal came before the first. Raises: MemoryFullError, DivergedError."""
         kept: list[Step] = []
         thrift = Thrift(self.parts.settings.micro_batch, bool(self.parts.settings.lean))
-
-        def tell() -> None:
-            for text in thrift.said[len(self.facts.get("memory", ())) :]:
-                self.note(text)
-                self.facts["memory"] = [*self.facts.get("memory", ()), text]
+        tell = Spending(thrift, self.facts, self.note)
 
         def keep(event: Step) -> None:
             kept[:] = [event]

@@ -15,6 +15,7 @@ from torch import Tensor
 from vqclip.engine.canvas import State
 from vqclip.engine.film import Shot, film
 from vqclip.engine.paint import Look
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import DivergedError
 from vqclip.events import Frame
 from vqclip.films import FilmSettings
@@ -37,13 +38,16 @@ def planned_frames(
     device: torch.device,
     offline: bool,
     note: Note,
+    thrift: Thrift | None = None,
 ) -> Iterator[Frame]:
     """Films a shot list: yields the frames still to come after `state`, as `engine.film.film` does.
 
-    Each scene is a loop of its own from the state that the one before left, with the scene's own seed.
+    Each scene is a loop of its own from the state that the one before left, with the scene's own seed; memory is spent
+    by all of them as one `thrift` says.
     Raises: as `film`; before the first frame ModelError, PictureError for what a scene wants to see.
     """
-    shot = _Shots(parts, settings, shots, device=device, offline=offline, note=note)
+    thrift = thrift or Thrift(parts.settings.micro_batch, bool(parts.settings.lean))
+    shot = _Shots(parts, settings, shots, device=device, offline=offline, note=note, thrift=thrift)
     ends = [*(scene.first for scene in shots.scenes[1:]), settings.painted]
     for scene, end in zip(shots.scenes, ends, strict=True):
         if state.get("frame", -1) + 1 >= end:
@@ -51,7 +55,7 @@ def planned_frames(
         if state.get("frame", -1) < scene.first:
             seed = parts.settings.seed if scene.seed is None else scene.seed
             state = {**state, "seeds": [seed or 0]}
-        how = {"carry": make_carry(settings), "clarity": settings.clarity}
+        how = {"carry": make_carry(settings), "clarity": settings.clarity, "thrift": thrift}
         loop = film(parts.vqgan, parts.vqgan, state, shots=shot, frames=end, **how)
         try:
             for frame in loop:
@@ -107,8 +111,9 @@ class _Shots:
         device: torch.device,
         offline: bool,
         note: Note,
+        thrift: Thrift,
     ) -> None:
-        self._parts, self._film, self._shots = parts, settings, shots
+        self._parts, self._film, self._shots, self._thrift = parts, settings, shots, thrift
         dtype = torch.bfloat16 if parts.settings.dtype == "bfloat16" else torch.float32
         made: dict[tuple, Sequence[Look]] = {_words(parts.settings): parts.looks}
 
@@ -151,7 +156,8 @@ class _Shots:
         first = next(there, index + 1)
         told = _told(self._parts.settings, scene)
         looks = self._scenes[number].looks
-        return sketched_anew(self._parts, self._film, told, looks, index=index, since=index - first)
+        when = {"index": index, "since": index - first}
+        return sketched_anew(self._parts, self._film, told, looks, **when, thrift=self._thrift)
 
     def _reader(self, index: int) -> Callable[[str], float]:
         return lambda name: self._shots.curves[name][index]

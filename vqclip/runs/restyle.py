@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vqclip.engine.canvas import State
 from vqclip.engine.restyle import Manner, Take, restyle
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import UsageError
 from vqclip.events import Frame
 from vqclip.films import Reel, RestyleSettings
@@ -40,7 +41,14 @@ def held_by_source(parts: Parts, film: Reel) -> Parts:
 
 
 def restyled_frames(
-    parts: Parts, film: RestyleSettings, footage: Footage, state: State, *, device: torch.device, note: Note
+    parts: Parts,
+    film: RestyleSettings,
+    footage: Footage,
+    state: State,
+    *,
+    device: torch.device,
+    note: Note,
+    thrift: Thrift | None = None,
 ) -> Iterator[Frame]:
     """Yields the frames still to come after `state`, as `engine.restyle.restyle` does.
 
@@ -59,7 +67,7 @@ def restyled_frames(
     extras = [extra for extra in parts.extras if extra[0] != SOURCE]
     manner = Manner(parts.looks, course, cut, parts.cutouts, film.source_weight, film.keep, film.hold, extras)
     takes = _takes(footage, settings, film, state.get("frame", -1) + 1, device, _once(note))
-    how = {"takes": lambda _: next(takes), "frames": film.frames, "manner": manner}
+    how = {"takes": lambda _: next(takes), "frames": film.frames, "manner": manner, "thrift": thrift}
     return restyle(parts.vqgan, parts.vqgan, state, **how)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot
 from vqclip.engine.paint import Look
+from vqclip.engine.thrift import Thrift
 from vqclip.films import FilmSettings, Reel
 from vqclip.ops.camera import Move, camera
 from vqclip.runs.parts import Note, Parts, make_looks
@@ -19,7 +21,13 @@ from vqclip.settings import SEEDS, Settings
 
 
 def zoom_shots(
-    parts: Parts, film: FilmSettings, *, device: torch.device, offline: bool, note: Note
+    parts: Parts,
+    film: FilmSettings,
+    *,
+    device: torch.device,
+    offline: bool,
+    note: Note,
+    thrift: Thrift | None = None,
 ) -> Callable[[int], Shot]:
     """What is done for frame n, n = 0, 1, ...: the same move every time, and the story's prompt of that time.
 
@@ -45,8 +53,8 @@ def zoom_shots(
         number = turn % len(prompts)
         course = frame_course(parts, film, steps=film.steps_per_frame if index else 0)
         told = settings.changed(prompt=prompts[number])
-        anew = sketched_anew(parts, film, told, looks(number), index=index, since=since) if turn else None
-        return Shot(matrix, looks(number), course, parts.cutouts, extras, anew)
+        anew = sketched_anew(parts, film, told, looks(number), index=index, since=since, thrift=thrift)
+        return Shot(matrix, looks(number), course, parts.cutouts, extras, anew if turn else None)
 
     return shot
 
@@ -56,7 +64,14 @@ TURN = (0.3, 0.2, 0.1, 0.05)
 
 
 def sketched_anew(
-    parts: Parts, film: FilmSettings, told: Settings, looks: Sequence[Look], *, index: int, since: int
+    parts: Parts,
+    film: FilmSettings,
+    told: Settings,
+    looks: Sequence[Look],
+    *,
+    index: int,
+    since: int,
+    thrift: Thrift | None = None,
 ) -> Callable[[Tensor], Tensor] | None:
     """What makes frame `index` anew, `since` frames after the prompt changed: None, or the prior of the first picture.
 
@@ -71,7 +86,8 @@ def sketched_anew(
 
     def anew(seen: Tensor) -> Tensor:
         rows, columns = (side // parts.vqgan.stride for side in seen.shape[2:])
-        return sketch(told, parts.vqgan, looks, (rows, columns), parts.cutouts, over=seen, kept=TURN[number])
+        how: dict[str, Any] = {"over": seen, "kept": TURN[number], "thrift": thrift}
+        return sketch(told, parts.vqgan, looks, (rows, columns), parts.cutouts, **how)
 
     return anew
 
@@ -85,6 +101,7 @@ def frame_course(parts: Parts, film: Reel, *, steps: int) -> Course:
         learning_rate=film.frame_learning_rate or 0.1,
         average=max(settings.average or 0.0, film.frame_average),
         micro_batch=settings.micro_batch,
+        lean=bool(settings.lean),
     )
 
 

@@ -16,6 +16,7 @@ from vqclip.engine.paint import Look, paint
 from vqclip.engine.stages import enlarge
 from vqclip.engine.starts import from_image, from_prior
 from vqclip.engine.streams import stream
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import ModelError
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
@@ -62,13 +63,14 @@ def sketch(
     *,
     over: Tensor | None = None,
     kept: float = 0.0,
+    thrift: Thrift | None = None,
 ) -> Tensor:
     """What the prior of the settings makes of the prompts: a latent [1, C, *grid], enlarged from the size it knows.
 
     Of several sketches it is the one that the looks like best. The prior reads through the CLIP among them that it was
     trained with, or through the starter's. over [1, 3, H, W] is a picture to sketch over, of which the share `kept`
-    stays (see `Prior.sample`); the VQGAN then needs its encoder. Raises: ModelError if there is none such, or the prior
-    does not fit the VQGAN.
+    stays (see `Prior.sample`); the VQGAN then needs its encoder. The looks spend memory as `thrift` says. Raises:
+    ModelError if there is none such, or the prior does not fit the VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
     prior = _loaded(name, digest(locate(name, "prior")), device)
@@ -90,7 +92,7 @@ def sketch(
         small,
         [rng] * count,
     )
-    latent = _liked(made, settings, vqgan, looks, cutouts)
+    latent = _liked(made, settings, vqgan, looks, cutouts, thrift)
     if small == grid:
         return latent
     with torch.no_grad():
@@ -98,7 +100,14 @@ def sketch(
     return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=cutouts.wrap)
 
 
-def _liked(latents: Tensor, settings: Settings, vqgan: VQGAN, looks: Sequence[Look], cutouts: CutoutSettings) -> Tensor:
+def _liked(
+    latents: Tensor,
+    settings: Settings,
+    vqgan: VQGAN,
+    looks: Sequence[Look],
+    cutouts: CutoutSettings,
+    thrift: Thrift | None,
+) -> Tensor:
     """Of latents [N, C, h, w] the one [1, C, h, w] whose picture the looks like best, all seen in the same cuts."""
     if len(latents) == 1:
         return latents
@@ -106,7 +115,8 @@ def _liked(latents: Tensor, settings: Settings, vqgan: VQGAN, looks: Sequence[Lo
     cutouts = replace(cutouts, start=None)  # a choice for the whole painting, so by all that it will be seen in
 
     def loss(latent: Tensor) -> float:
-        seen = paint(vqgan, looks, begin(latent, [settings.seed or 0]), course=glance, cutouts=cutouts)
+        start = begin(latent, [settings.seed or 0])
+        seen = paint(vqgan, looks, start, course=glance, cutouts=cutouts, thrift=thrift)
         return float(next(seen).loss)
 
     return min(latents.split(1), key=loss)
