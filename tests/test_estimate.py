@@ -194,6 +194,23 @@ def test_the_plan_shows_memory_and_time(monkeypatch, capsys):
     assert plan["width"] < 1024 and plan["lean"] and "--fit: " in ran.err
 
 
+def test_all_pictures_of_a_batch_take_the_most_memory_and_the_time_of_each():
+    jobs = [big(), big(seed=2, prompt="fog"), settings()]
+    alone, found = [estimate(job, CPU) for job in jobs], room.estimate_all(jobs, CPU)
+    assert found.memory == alone[0].memory and found.total == pytest.approx(sum(one.total for one in alone))
+    assert alone[2].step < found.step < alone[0].step and found.measured == all(one.measured for one in alone)
+    assert room.estimate_all([], CPU) is None
+
+
+def test_the_plan_of_a_batch_shows_memory_and_time(tmp_path, capsys):
+    (tmp_path / "p.txt").write_text("a castle --count 2\nfog\n", encoding="utf-8")
+    command = ["batch", str(tmp_path / "p.txt"), "--dry-run", "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "note: 3 pictures\nmemory  about " in said and "s a step" in said
+    assert main([*command, "-q"]) == 0 and capsys.readouterr().err == ""
+
+
 def test_a_picture_fits_itself_and_is_finished(tiny_models, tmp_path, monkeypatch):
     from vqclip.runs.picture import paint_picture
 

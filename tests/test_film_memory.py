@@ -1,4 +1,4 @@
-"""A film in little memory: what did not fit once is not tried again."""
+"""A film in little memory: what did not fit once is not tried again; it is foretold, and fitted into what is free."""
 
 import json
 
@@ -17,8 +17,15 @@ from vqclip.engine.paint import Look
 from vqclip.engine.restyle import Manner, Take, restyle
 from vqclip.engine.streams import stream
 from vqclip.engine.thrift import Thrift
+from vqclip.films import FilmSettings
 from vqclip.models.vqgan import VQGAN
 from vqclip.ops.camera import Move, camera
+from vqclip.runs import estimate as room
+from vqclip.runs.estimate import estimate, work_of
+from vqclip.runs.filmplan import estimate_film
+from vqclip.runs.plan import resolve
+from vqclip.settings import Delivery, Settings
+from vqclip.shotlist import SceneShots, Script, ShotList
 from vqclip.store.perceptor import ClipPerceptor
 
 SMALL = ["--steps", "1", "--size", "32x32", "--cutouts", "4", "--seed", "5", "-q"]
@@ -156,3 +163,70 @@ def test_a_film_that_goes_on_is_as_thrifty_again(vqclip, monkeypatch):
     code, out, err = vqclip("resume", "tight.frames")
     assert code == 0 and [size for size in sizes if size > 2] == [4] and err.count("out of memory") == 1, err
     assert hashes("tight.frames") == hashes("few.frames")
+
+
+def test_films_are_fitted_once_into_what_is_free(vqclip, tiny_models, tmp_path, monkeypatch):
+    job = resolve(Settings.make(tiny_models.settings(width=256, height=256)))[0]
+    work = work_of(job, encoder=True)
+    free = (room.LOADED + work.model_bytes + work.step_bytes) / room.MARGIN - 2**20
+    monkeypatch.setattr(room, "free_on", lambda device: free)
+    frames_folder(tmp_path / "clip", 2)
+    (tmp_path / "film.toml").write_text(FILM, encoding="utf-8")
+    small = ["--steps", "1", "--size", "256", "--cutouts", "4", "--seed", "5", "--fit", "--dtype", "float32"]
+    more = ["--frames", "2", "--steps-per-frame", "1"]
+    for words in (["zoom", "a castle", *more], ["restyle", "clip", "fog", *more, "--no-flow"], ["film", "film.toml"]):
+        code, out, err = vqclip(*words, "--dry-run", "--json", small=small)
+        plan, planned = json.loads(out)["plan"], err
+        assert code == 0 and (plan["micro_batch"] or plan["lean"]) and plan["cutouts"] == 4, err
+        code, out, err = vqclip(*words, "-o", f"{words[0]}.mp4", small=small)
+        assert code == 0 and "--fit: " in err and err.count("--fit: ") == planned.count("--fit: "), err
+        made = json.loads(vqclip("show", f"{words[0]}.mp4", "--json")[1])["settings"]
+        assert all(made.get(key) == plan[key] for key in ("width", "height", "lean")), made
+        assert made.get("micro_batch") == plan["micro_batch"]
+    monkeypatch.setattr(room, "free_on", lambda device: 2**20)
+    code, out, err = vqclip("zoom", "a castle", *more, "-o", "none.mp4", small=small)
+    assert (code, out) == (7, "") and "not even the smallest picture fits" in err
+    assert not (tmp_path / "none.frames").exists()
+
+
+def test_the_plan_of_a_film_says_memory_and_time(vqclip, tmp_path):
+    (tmp_path / "film.toml").write_text(FILM, encoding="utf-8")
+    frames_folder(tmp_path / "clip", 2)
+    loud = [word for word in SMALL if word != "-q"]
+    for words in (["zoom", "a castle"], ["film", "film.toml"], ["restyle", "clip", "fog", "--no-flow"]):
+        code, _, err = vqclip(*words, "--dry-run", small=loud)
+        assert code == 0 and " GB\n" in err and "s a step" in err, err
+        plan = json.loads(vqclip(*words, "--dry-run", "--json")[1])["plan"]
+        assert plan["memory"].endswith("GB") and plan["time"].startswith("about ")
+
+
+def test_a_film_takes_its_first_picture_and_the_steps_of_its_frames(tiny_models):
+    job = resolve(Settings.make(tiny_models.settings(steps=40)))[0]
+    cpu = Delivery(device="cpu", threads=1)
+
+    def seconds(**values):
+        return estimate_film(job, FilmSettings.make(values), cpu).total
+
+    picture = estimate(job, cpu)
+    assert seconds(frames=1) == pytest.approx(picture.total)
+    each = seconds(frames=2) - seconds(frames=1)
+    assert seconds(frames=101) - seconds(frames=1) == pytest.approx(100 * each)
+    still = seconds(frames=2, steps_per_frame=0) - seconds(frames=1)
+    assert each == pytest.approx(5 * picture.step + still) and 0 < still < 2 * picture.step
+    assert estimate_film(job, FilmSettings(), cpu).memory >= picture.memory
+
+
+def test_the_frames_of_a_film_file_take_their_own_steps_and_cutouts(tiny_models):
+    job = resolve(Settings.make(tiny_models.settings(steps=40)))[0]
+    cpu, frames = Delivery(device="cpu", threads=1), FilmSettings(frames=3)
+
+    def found(steps, cutouts):
+        curves = {"steps": (0.0, *steps), "cutouts": (4.0, *cutouts)}
+        shots = ShotList(fps=24.0, scenes=(SceneShots(first=0, prompt="fog"),), shares=(1.0,) * 3, curves=curves)
+        return estimate_film(job, frames, cpu, script=Script(shots, "", None))
+
+    plain = found((5.0, 5.0), (4.0, 4.0))
+    assert plain.total == pytest.approx(estimate_film(job, frames, cpu).total)
+    assert found((5.0, 9.0), (4.0, 4.0)).total > plain.total
+    more = found((5.0, 5.0), (4.0, 1024.0))
+    assert more.total > plain.total and more.memory > plain.memory

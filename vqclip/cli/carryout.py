@@ -175,6 +175,8 @@ class _Teller:
 
 
 def _show_plan(jobs: Sequence[Job], ledger: Ledger, delivery: Delivery) -> int:
+    from vqclip.runs.estimate import estimate_all, in_words
+
     for job in jobs:
         prompt = "picture" if delivery.metadata == "private" else job.settings.prompt
         path = ledger.picture(prompt, job.settings.seed or 0, job.id)
@@ -185,6 +187,7 @@ def _show_plan(jobs: Sequence[Job], ledger: Ledger, delivery: Delivery) -> int:
             say.data(f"line {job.line}: {path.name}")
     if not delivery.quiet:
         say.note(counted(len(jobs), "picture"))
+        say.table(in_words(estimate_all([job.settings for job in jobs], delivery)))
     return 0
 
 

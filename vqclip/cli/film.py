@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import add_with_flags, find_look, laid_over, note_inputs
+from vqclip.cli.generate import add_with_flags, find_look, laid_over
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
@@ -71,9 +71,7 @@ def film(ctx: typer.Context, file: str | None, **flags: Any) -> int:
     if said.get("storyboard"):
         return _storyboard(script, film, resolved, path, heard, delivery)
     if asked.dry_run:
-        note_inputs(resolved, asked.delivery)
-        plan = {**resolved.model_dump(mode="json"), "frames": film.frames, "fps": film.fps}
-        return show_plan({**plan, "scenes": len(script.shots.scenes), "output": str(path)}, asked)
+        return show_plan(resolved, film, asked, path, script=script)
     return film_it(resolved, film, replace(asked, delivery=delivery), script=script)
 
 

@@ -192,8 +192,9 @@ def show_plan(jobs: list[Settings], asked: Asked) -> int:
 
     for number, job in enumerate(jobs, start=1):
         delivery = asked.delivery.model_copy(update={"number": number})
+        path = target(job, delivery)
         job = fit(job, delivery, _silent if delivery.quiet else say.note) if delivery.fit else job
-        values = {**job.model_dump(mode="json"), "output": str(target(job, delivery))}
+        values = {**job.model_dump(mode="json"), "output": str(path)}
         values |= in_words(estimate(job, delivery))
         if asked.delivery.json_lines:
             say.json_line({"plan": values})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vqclip.cli import say
-from vqclip.cli.generate import add_with_flags, note_inputs, read_settings
+from vqclip.cli.generate import add_with_flags, read_settings
 from vqclip.cli.options import Flag, flag, read_flags
 from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
@@ -79,9 +79,7 @@ def restyle(ctx: typer.Context, source: str, prompt: str | None, **flags: Any) -
     film = resolve_film(film, resolved)
     path = film_target(resolved, asked.delivery)
     if asked.dry_run:
-        note_inputs(resolved, asked.delivery)
-        plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
-        return show_plan({**plan, "output": str(path)}, asked)
+        return show_plan(resolved, film, asked, path)
     if asked.delivery.overwrite and path.exists() and path.samefile(source):
         raise UsageError(f"{path} would be replaced by its own restyling", hint="give another --output")
     return film_it(resolved, film, asked, footage=footage)

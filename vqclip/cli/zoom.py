@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
@@ -14,8 +14,22 @@ from vqclip.cli.generate import add_with_flags, note_inputs, read_settings
 from vqclip.cli.limit import limited
 from vqclip.cli.options import Asked, Flag, flag, read_flags
 from vqclip.errors import UsageError
-from vqclip.films import Change, FilmSettings, RimKind, film_values, frame_count, loop_frames, speed, speeds, turns
+from vqclip.films import (
+    Change,
+    FilmSettings,
+    Reel,
+    RimKind,
+    film_values,
+    frame_count,
+    loop_frames,
+    speed,
+    speeds,
+    turns,
+)
 from vqclip.settings import Delivery, FilmFormat, Settings
+
+if TYPE_CHECKING:
+    from vqclip.shotlist import Script
 
 FILM, CAMERA = "The film", "The camera"
 WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
@@ -95,9 +109,7 @@ def carry_out_film(settings: Settings, film: FilmSettings, asked: Asked) -> int:
         say.note(text)
     film = resolve_film(film, resolved)
     if asked.dry_run:
-        note_inputs(resolved, asked.delivery)
-        plan = {**resolved.model_dump(mode="json"), **film.model_dump(mode="json")}
-        return show_plan({**plan, "output": str(film_target(resolved, asked.delivery))}, asked)
+        return show_plan(resolved, film, asked, film_target(resolved, asked.delivery))
     return film_it(resolved, film, asked)
 
 
@@ -196,9 +208,21 @@ def report(done: Any, delivery: Delivery) -> int:
     return 128 + done.stopped if done.stopped else 0
 
 
-def show_plan(values: Mapping[str, Any], asked: Asked) -> int:
-    """Shows what would be filmed. Returns 0."""
-    if asked.delivery.json_lines:
+def show_plan(settings: Settings, film: Reel, asked: Asked, path: Path, *, script: Script | None = None) -> int:
+    """Shows what would be filmed, where it would go and what it takes. Returns 0. Raises: as `note_inputs`, `fit`."""
+    note_inputs(settings, asked.delivery)
+    from vqclip.runs.estimate import in_words
+    from vqclip.runs.filmplan import estimate_film, fit_film
+
+    delivery = asked.delivery
+    if delivery.fit:
+        settings = fit_film(settings, delivery, silent if delivery.quiet else say.note, script=script)
+    told: dict[str, Any] = film.model_dump(mode="json")
+    if script is not None:
+        told = {"frames": film.frames, "fps": film.fps, "scenes": len(script.shots.scenes)}
+    takes = in_words(estimate_film(settings, film, delivery, script=script))
+    values = {**settings.model_dump(mode="json"), **told, "output": str(path), **takes}
+    if delivery.json_lines:
         say.json_line({"plan": values})
     else:
         say.table(values)

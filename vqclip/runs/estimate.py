@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,9 +54,10 @@ class Estimate:
     measured: bool
 
 
-def work_of(settings: Settings, *, level: int = 0) -> Work | None:
+def work_of(settings: Settings, *, level: int = 0, encoder: bool = False) -> Work | None:
     """The work of a step at the size that is halved `level` times, or None if a model's shape shows only once loaded.
 
+    encoder counts the VQGAN's encoder even where the start does not need it: films do.
     Where the number of cutouts grows the work is that of their mean while that size is painted, the bytes those of all.
     """
     config = vqgan_outline(settings.vqgan)
@@ -66,7 +68,7 @@ def work_of(settings: Settings, *, level: int = 0) -> Work | None:
     itemsize = itemsize_of(settings)
     sides = (settings.height or 256), (settings.width or 256)
     grid = tuple(max(1, round(side * 0.5**level / config.stride)) for side in sides)
-    reads = bool(settings.coarse or settings.init in ("image", "noise", "gradient"))
+    reads = encoder or bool(settings.coarse or settings.init in ("image", "noise", "gradient"))
     lean = bool(settings.lean)
     decoder = decoder_cost(config, (grid[0], grid[1]), itemsize=itemsize, lean=lean, encoder=reads)
     costs = [clip_cost(clip, itemsize=itemsize) for clip in clips if clip]
@@ -91,18 +93,36 @@ def _seen(settings: Settings, level: int) -> float:
     return (first + (count - first) * (begin + end) / 2) / count
 
 
-def estimate(settings: Settings, delivery: Delivery) -> Estimate | None:
+def estimate(settings: Settings, delivery: Delivery, *, encoder: bool = False) -> Estimate | None:
     """What a picture will take here; settings come from `resolve`. None if a model's shape is not known yet."""
-    works = [work_of(settings, level=level) for level in range((settings.halvings or 1) + 1)]
+    works = [work_of(settings, level=level, encoder=encoder) for level in range((settings.halvings or 1) + 1)]
     full = works[0]
     if full is None:
         return None
-    measured = recall(key_of(settings, delivery))
-    rates = measured or [_guess(settings, delivery)]
+    rates, measured = rates_of(settings, delivery)
     step, *coarse = (predict(work.decode, work.look, rates) for work in works if work)
     share, steps = settings.coarse or 0.0, settings.steps or 0
     total = steps * (share * sum(coarse) / len(coarse) + (1 - share) * step)
-    return Estimate(BASE + full.bytes, step, total, bool(measured))
+    return Estimate(BASE + full.bytes, step, total, measured)
+
+
+def estimate_all(jobs: Sequence[Settings], delivery: Delivery) -> Estimate | None:
+    """What all pictures of a batch take, one after another: the most memory, the mean step, and the time of all."""
+    alike = Counter(job.changed(prompt="", negative="", seed=None) for job in jobs)
+    found = [(estimate(job, delivery), count) for job, count in alike.items()]
+    known = [(one, count) for one, count in found if one is not None]
+    if not known or len(known) < len(found):
+        return None
+    steps = sum((job.steps or 0) * count for job, count in alike.items())
+    total = sum(one.total * count for one, count in known)
+    most = max(one.memory for one, _ in known)
+    return Estimate(most, total / max(steps, 1), total, all(one.measured for one, _ in known))
+
+
+def rates_of(settings: Settings, delivery: Delivery) -> tuple[Sequence[Measured], bool]:
+    """(how fast this machine is with these models, whether that was measured)."""
+    measured = recall(key_of(settings, delivery))
+    return measured or [_guess(settings, delivery)], bool(measured)
 
 
 def key_of(settings: Settings, delivery: Delivery) -> str:
@@ -117,17 +137,25 @@ def itemsize_of(settings: Settings) -> int:
     return {"float32": 4, "bfloat16": 2}.get(settings.dtype) or probable_itemsize()
 
 
-def fit(settings: Settings, delivery: Delivery, note: Callable[[str], None], *, free: int | None = None) -> Settings:
+def fit(
+    settings: Settings,
+    delivery: Delivery,
+    note: Callable[[str], None],
+    *,
+    free: int | None = None,
+    encoder: bool = False,
+) -> Settings:
     """Settings that fit into what is free: fewer views at a time, then a lean decoder, then a smaller picture.
 
-    Only the last changes the picture. Each change is said. Raises: MemoryFullError if nothing fits.
+    Only the last changes the picture. Each change is said. encoder is as in `work_of`.
+    Raises: MemoryFullError if nothing fits.
     """
     free = free_on(delivery.device) if free is None else free
     if free is None or work_of(settings) is None:
         note("--fit: this system does not tell what is free" if free is None else "--fit: a model's shape is not known")
         return settings
     for candidate, says in _leaner(settings):
-        work = work_of(candidate)
+        work = work_of(candidate, encoder=encoder)
         if work is not None and LOADED + work.bytes <= MARGIN * free:
             for text in says:
                 note(f"--fit: {text}")

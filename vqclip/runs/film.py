@@ -22,7 +22,9 @@ from vqclip.engine.thrift import Thrift
 from vqclip.errors import ModelError, UsageError, VqclipError
 from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, film_values
+from vqclip.runs.clock import Clock
 from vqclip.runs.device import memory_errors, set_threads
+from vqclip.runs.filmplan import fit_film
 from vqclip.runs.footage import Footage
 from vqclip.runs.inputs import read_devices
 from vqclip.runs.painting import painting
@@ -86,11 +88,14 @@ def shoot(
     """Films a zoom, or a script, or restyles footage; settings come from `resolve`, film from `resolve_film`.
 
     The frames lie in a folder beside the film, with all that is needed to go on when the run is stopped (by a signal,
-    or `stop`, for who listens to signals already) or killed.
+    or `stop`, for who listens to signals already) or killed. With delivery.fit the settings are fitted into what is
+    free once, before the first picture.
     Raises: every kind of VqclipError.
     """
     path = film_target(settings, delivery)
     prepare(path)
+    if delivery.fit:
+        settings = fit_film(settings, delivery, on_note, script=script)
     probe(settings, film, delivery, on_note)
     folder = claim_folder(path.with_suffix(".frames"))
     path = path.with_name(folder.stem + path.suffix)
@@ -272,7 +277,7 @@ class _Job:
         path = self.folder / OPENING
         begun = load_state(path)[0] if path.exists() else None
         keep = SaveState(path, every=_OPENING_EVERY)
-        shows = self._shows(stop, parts.settings.prompt)
+        shows = [Clock(parts.settings, self.delivery), *self._shows(stop, parts.settings.prompt)]
         last = play(painting(parts, begun, thrift), tell, keep, *shows, stop=stop)
         if last is not None and last.is_last:
             return last.state()
