@@ -168,7 +168,7 @@ def test_a_film_that_goes_on_is_as_thrifty_again(vqclip, monkeypatch):
 def test_films_are_fitted_once_into_what_is_free(vqclip, tiny_models, tmp_path, monkeypatch):
     job = resolve(Settings.make(tiny_models.settings(width=256, height=256)))[0]
     work = work_of(job, encoder=True)
-    free = (room.LOADED + work.model_bytes + work.step_bytes) / room.MARGIN - 2**20
+    free = (room.LOADED + work.bytes) / room.MARGIN - 2**20
     monkeypatch.setattr(room, "free_on", lambda device: free)
     frames_folder(tmp_path / "clip", 2)
     (tmp_path / "film.toml").write_text(FILM, encoding="utf-8")

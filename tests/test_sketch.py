@@ -22,6 +22,7 @@ from vqclip.engine.film import FADING, turned
 from vqclip.engine.paint import paint
 from vqclip.films import FilmSettings
 from vqclip.models.prior import Prior
+from vqclip.runs import sketch as sketch_room
 from vqclip.runs.jobs import identify, make_job
 from vqclip.runs.plan import resolve
 from vqclip.runs.shots import sketched_anew
@@ -356,3 +357,27 @@ def test_a_header_that_lies_about_the_shape_ends_in_a_sentence(config, make, cal
     weights = Prior(SHAPE).state_dict()
     said = refused(call, tiny_models, write_own(tmp_path / "liar.safetensors", weights, header))
     assert "liar.safetensors" in said
+
+
+def test_the_best_sketch_is_sketched_over_as_often_as_is_asked(make, tiny_models, monkeypatch):
+    liked: list[tuple[int, float]] = []
+    kept: list[float] = []
+
+    def overheard(latents: torch.Tensor, *args: Any) -> torch.Tensor:
+        best = choose(latents, *args)
+        liked.append((len(latents), float(best.sum())))
+        assert len(liked) == 1 or torch.equal(latents[:1], chosen[-1]), "the best so far is among those to choose from"
+        chosen.append(best)
+        return best
+
+    def drawn(self: Prior, *args: Any, **more: Any) -> torch.Tensor:
+        kept.append(more["kept"])
+        return sample(self, *args, **more)
+
+    choose, sample, chosen = sketch_room._liked, Prior.sample, []
+    monkeypatch.setattr(sketch_room, "_liked", overheard)
+    monkeypatch.setattr(Prior, "sample", drawn)
+    said = tiny_models.settings(steps=0, seed=4, prior=str(make()), sketches=3, sketch_again=2)
+    package.generate(said.pop("prompt"), device="cpu", **said)
+    assert [count for count, _ in liked] == [3, 4, 4] and kept == [0.0, 0.3, 0.5]
+    assert sketch_room.again(0) == [] and sketch_room.again(1) == [0.3]

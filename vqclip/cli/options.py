@@ -101,6 +101,7 @@ FLAGS: tuple[Flag, ...] = (
     _flag(START, "--init", Init, "What the picture starts from."),
     _flag(START, "--prior", str, "The model that sketches the start; `vqclip train prior` makes one.", "NAME|FILE"),
     _flag(START, "--sketches", int, "How many sketches the prior makes; CLIP chooses one.", "NUMBER"),
+    _flag(START, "--sketch-again", int, "How often as many are made over the one chosen.", "NUMBER", default="0"),
     _flag(START, "--init-image", str, "A picture to start from.", "PATH"),
     _flag(START, "--init-noise", Literal["pixels", "gradient"], "Start from colored noise, or from a soft gradient."),
     _flag(START, "--init-weight", float, "How hard to hold on to the start.", "NUMBER"),

@@ -31,6 +31,8 @@ from vqclip.store.priors import Pair, load_prior, trained_with
 from vqclip.store.starter import STARTER
 from vqclip.words import counted
 
+KEPT = (0.3, 0.5)
+
 
 def require_its_vqgan(settings: Settings) -> None:
     """Looks whether the prior of the settings was trained with the VQGAN that paints; loads neither.
@@ -67,10 +69,11 @@ def sketch(
 ) -> Tensor:
     """What the prior of the settings makes of the prompts: a latent [1, C, *grid], enlarged from the size it knows.
 
-    Of several sketches it is the one that the looks like best. The prior reads through the CLIP among them that it was
-    trained with, or through the starter's. over [1, 3, H, W] is a picture to sketch over, of which the share `kept`
-    stays (see `Prior.sample`); the VQGAN then needs its encoder. The looks spend memory as `thrift` says. Raises:
-    ModelError if there is none such, or the prior does not fit the VQGAN.
+    Of several sketches it is the one that the looks like best, and of as many over that one again, as often as the
+    settings say. The prior reads through the CLIP among them that it was trained with, or through the starter's. over
+    [1, 3, H, W] is a picture to sketch over, of which the share `kept` stays (see `Prior.sample`); the VQGAN then needs
+    its encoder. The looks spend memory as `thrift` says. Raises: ModelError if there is none such, or the prior does
+    not fit the VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
     prior = _loaded(name, digest(locate(name, "prior")), device)
@@ -86,18 +89,28 @@ def sketch(
     if over is not None:
         size = (small[0] * vqgan.stride, small[1] * vqgan.stride)
         start = from_image(vqgan, F.interpolate(over, size, mode="area"))
-    made = from_prior(
-        lambda noise: prior.sample(text.expand(count, -1), noise.to(device), over=start, kept=kept),
-        channels,
-        small,
-        [rng] * count,
-    )
-    latent = _liked(made, settings, vqgan, looks, cutouts, thrift)
+
+    def drawn(over: Tensor | None, kept: float) -> Tensor:
+        words = text.expand(count, -1)
+        return from_prior(
+            lambda noise: prior.sample(words, noise.to(device), over=over, kept=kept), channels, small, [rng] * count
+        )
+
+    latent = _liked(drawn(start, kept), settings, vqgan, looks, cutouts, thrift)
+    for share in again(0 if over is not None else settings.sketch_again or 0):
+        more = drawn(vqgan.quantize(latent)[0].float(), share)
+        latent = _liked(torch.cat([latent, more]), settings, vqgan, looks, cutouts, thrift)
     if small == grid:
         return latent
     with torch.no_grad():
         image = vqgan.decode(vqgan.quantize(latent)[0]).clamp(0, 1)
     return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=cutouts.wrap)
+
+
+def again(times: int) -> list[float]:
+    """How much of the best sketch is kept whenever it is sketched over: ever more, from less than a third to a half."""
+    first, last = KEPT
+    return [first + (last - first) * n / max(1, times - 1) for n in range(times)]
 
 
 def _liked(
