@@ -170,17 +170,18 @@ def _backward(
     height = features.shape[2]
     bands = _bands(height, rows)
     back = _empty(features, features.shape[1])
-    totals, dots = [], []
+    # small tensors that outlive their band lie scattered between its large ones and keep the heap from closing up
+    totals, dots = (torch.zeros(features.shape[:2], dtype=torch.float32, device=features.device) for _ in range(2))
     for a, b in bands:
         inner = features[:, :, a:b].to(_wide(features))
         around = _closed(_around(slope, a, b, wrap[1]), a, b, height, wrap[1])
         coming = _convolved_back(around, weight, wrap[0]).to(inner.dtype)
         bent = torch.ops.aten.silu_backward(coming, torch.addcmul(shift, inner, scale))
-        totals.append(_cells(bent).sum(1, dtype=torch.float32))
-        dots.append((_cells(bent) * _cells(inner)).sum(1, dtype=torch.float32))
+        totals += _cells(bent).sum(1, dtype=torch.float32)
+        dots += (_cells(bent) * _cells(inner)).sum(1, dtype=torch.float32)
         back[:, :, a:b] = bent
     count = height * features.shape[3]
-    coefficients = slopes_of(moments, sum(totals), sum(dots), gain, count)
+    coefficients = slopes_of(moments, totals, dots, gain, count)
     direct, bent, flat = (_as_map(one, dtype=features.dtype)[0] for one in coefficients)
     for a, b in bands:
         back[:, :, a:b].mul_(direct).addcmul_(features[:, :, a:b], bent).add_(flat)
