@@ -74,6 +74,7 @@ def row(side: int, count: int, rounds: int) -> dict[str, Any]:
     return {
         "side": side,
         "cuts": count,
+        "date": time.strftime("%Y-%m-%d"),
         "seconds": least,
         "times_faster": round(least["peers"] / least["ours"], 2),
         "gflop_per_second": rates,
@@ -110,8 +111,9 @@ def plot(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def written() -> list[dict[str, Any]]:
-    """The rows of results/growth.json."""
-    return json.loads((RESULTS / "growth.json").read_text())["rows"]
+    """The rows of results/growth.json, none where it is not there."""
+    path = RESULTS / "growth.json"
+    return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
 def main() -> None:
