@@ -230,3 +230,19 @@ def test_the_frames_of_a_film_file_take_their_own_steps_and_cutouts(tiny_models)
     assert found((5.0, 9.0), (4.0, 4.0)).total > plain.total
     more = found((5.0, 5.0), (4.0, 1024.0))
     assert more.total > plain.total and more.memory > plain.memory
+
+
+def test_a_film_leaves_behind_how_fast_its_first_picture_was(vqclip, tmp_path, monkeypatch):
+    monkeypatch.setattr("vqclip.runs.rates.cache_folder", lambda: tmp_path / "rates")
+    zoom = ["zoom", "a castle", "--frames", "2", "--steps-per-frame", "1"]
+    small = ["--steps", "7", "--size", "32", "--cutouts", "2", "--seed", "5", "--coarse", "0", "--dtype", "float32"]
+    assert "a guess" in vqclip(*zoom, "--dry-run", small=small)[2]
+    assert vqclip(*zoom, "-q", small=small)[0] == 0
+    assert "as measured on this machine" in vqclip(*zoom, "--dry-run", small=small)[2]
+
+
+def test_a_device_that_is_not_here_is_said_before_anything_is_made(vqclip, tmp_path):
+    for more in ([], ["--fit"]):
+        code, out, err = vqclip("zoom", "a castle", "--frames", "2", *more, small=["--device", "cuda:99"])
+        assert (code, out) == (2, "") and "there is no device" in err
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

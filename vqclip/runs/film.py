@@ -23,7 +23,7 @@ from vqclip.errors import ModelError, UsageError, VqclipError
 from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, film_values
 from vqclip.runs.clock import Clock
-from vqclip.runs.device import memory_errors, set_threads
+from vqclip.runs.device import memory_errors, set_threads, usable_device
 from vqclip.runs.filmplan import fit_film
 from vqclip.runs.footage import Footage
 from vqclip.runs.inputs import read_devices
@@ -94,9 +94,9 @@ def shoot(
     """
     path = film_target(settings, delivery)
     prepare(path)
+    probe(settings, film, delivery, on_note)
     if delivery.fit:
         settings = fit_film(settings, delivery, on_note, script=script)
-    probe(settings, film, delivery, on_note)
     folder = claim_folder(path.with_suffix(".frames"))
     path = path.with_name(folder.stem + path.suffix)
     job = _Job(folder, path, settings, film, delivery, on_note, script, footage)
@@ -126,10 +126,11 @@ def is_film(folder: Path) -> bool:
 def probe(settings: Settings, film: Reel, delivery: Delivery, on_note: Note) -> None:
     """Looks at device and encoder before anything is painted.
 
-    Raises: UsageError for several devices; OutputError if there is no encoder.
+    Raises: UsageError for several devices, or one that is not here; OutputError if there is no encoder.
     """
     if len(read_devices(delivery.device)) > 1:
         raise UsageError("a film is painted on one device", hint="name one with --device")
+    usable_device(delivery.device)
     if delivery.film_format != "frames":
         size = (settings.width or 256, settings.height or 256)
         _, note = choose_encoder(delivery.film_format, *size, rate(film.fps))
