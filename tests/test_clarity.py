@@ -1,3 +1,5 @@
+"""Clarity shows frames with more contrast between neighbors, and changes nothing else."""
+
 import pytest
 import torch
 import torch.nn.functional as F

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from vqclip.cli.main import main
 from vqclip.configs import VQGANConfig
+from vqclip.engine.thrift import Thrift
 from vqclip.errors import MemoryFullError, ModelError
 from vqclip.runs import estimate as room
 from vqclip.runs.bench import Row
@@ -225,6 +226,18 @@ def test_a_picture_fits_itself_and_is_finished(tiny_models, tmp_path, monkeypatc
     assert done.settings.lean and any("--fit" in text for text in said)
     # seven steps are enough to know this machine's speed
     assert recall(key_of(done.settings, delivery))
+
+
+def test_what_a_thriftier_run_took_is_not_kept(own_cache):
+    job, thrift = settings(), Thrift()
+    clock = Clock(job, CPU, thrift)
+    clock._times = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    thrift.said.append("out of memory")
+    clock.close()
+    assert not recall(key_of(job, CPU))
+    thrift.said.clear()
+    clock.close()
+    assert recall(key_of(job, CPU))
 
 
 def test_too_few_steps_are_not_kept(own_cache):

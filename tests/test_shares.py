@@ -260,5 +260,6 @@ def test_a_batch_paints_on_a_list_of_devices_by_one_process_alone(vqclip) -> Non
 
 
 def test_a_film_is_painted_on_one_device(vqclip) -> None:
-    code, _, err = vqclip("zoom", "a castle", "--frames", "2", "--device", "cpu,cpu")
-    assert code == 2 and "a film is painted on one device" in err and not list(Path().glob("outputs/*"))
+    for more in ([], ["--dry-run"]):
+        code, _, err = vqclip("zoom", "a castle", "--frames", "2", "--device", "cpu,cpu", *more)
+        assert code == 2 and "a film is painted on one device" in err and not list(Path().glob("outputs/*"))

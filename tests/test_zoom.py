@@ -15,6 +15,8 @@ from PIL import Image
 from steps import start_python
 
 from vqclip.cli.main import main
+from vqclip.films import kept_film_values
+from vqclip.runs.film import _read_job
 from vqclip.sinks.frames import STATE
 from vqclip.sinks.state import load_state
 
@@ -66,6 +68,17 @@ def test_frames_are_shown_as_clear_as_asked_for_and_painted_alike(vqclip):
     states = [load_state(Path(f"{name}.frames") / STATE)[0] for name in ("0", "2")]
     assert torch.equal(states[0]["latent"], states[1]["latent"])
     assert json.loads(Path("2.frames/film.json").read_text())["film"]["clarity"] == 2
+
+
+def test_a_film_of_a_version_without_clarity_goes_on_as_it_began(vqclip):
+    code, _, err = vqclip("zoom", "a castle", "--frames", "3", "-o", "a.mp4", "-q")
+    assert code == 0, err
+    job = Path("a.frames/film.json")
+    values = json.loads(job.read_text())
+    del values["film"]["clarity"]
+    job.write_text(json.dumps(values))
+    assert _read_job(job.parent, print, {})[0].film.clarity == 0
+    assert kept_film_values({"clarity": 0.5}).clarity == 0.5 and kept_film_values({}, restyled=True)
 
 
 def test_a_loop_has_the_length_asked_for(vqclip):

@@ -149,6 +149,15 @@ def loop_frames(frames: int, fps: float) -> int:
     return max(1, min(round(fps), frames // 3))
 
 
+def kept_film_values(values: dict[str, Any], *, restyled: bool = False) -> Reel:
+    """The same of values that this or an earlier version kept: earlier ones showed frames as they were painted.
+
+    Raises: UsageError.
+    """
+    earlier = {} if restyled else {"clarity": 0.0}
+    return film_values({**earlier, **values}, restyled=restyled)
+
+
 def film_values(values: dict[str, Any], *, restyled: bool = False) -> Reel:
     """Checked film settings of plain values, of a restyled clip or of any other film. Raises: UsageError."""
     if restyled:

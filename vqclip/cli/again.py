@@ -16,7 +16,7 @@ from vqclip.cli.generate import FLAG_OF, add_with_flags, carry_out, find_look, l
 from vqclip.cli.options import Asked, read_flags
 from vqclip.cli.zoom import WITHOUT, carry_out_film, with_format
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings, film_values
+from vqclip.films import FilmSettings, kept_film_values
 from vqclip.presets import Preset, preset_from_recipe, superseded
 from vqclip.prompts import repair
 from vqclip.settings import Settings
@@ -81,7 +81,7 @@ def film_of(recipe: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> 
     for name in sorted(WITHOUT):
         if flags.get(name):
             raise UsageError(f"--{name.replace('_', '-')} is for pictures, and {path.name} is of a film")
-    return film_values({**film, **({"fps": flags["fps"]} if flags.get("fps") else {})})
+    return kept_film_values({**film, **({"fps": flags["fps"]} if flags.get("fps") else {})})
 
 
 def in_its_format(path: Path, flags: Mapping[str, Any]) -> Mapping[str, Any]:

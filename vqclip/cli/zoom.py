@@ -212,9 +212,11 @@ def show_plan(settings: Settings, film: Reel, asked: Asked, path: Path, *, scrip
     """Shows what would be filmed, where it would go and what it takes. Returns 0. Raises: as `note_inputs`, `fit`."""
     note_inputs(settings, asked.delivery)
     from vqclip.runs.estimate import in_words
+    from vqclip.runs.film import require_one_device
     from vqclip.runs.filmplan import estimate_film, fit_film
 
     delivery = asked.delivery
+    require_one_device(delivery)
     if delivery.fit:
         settings = fit_film(settings, delivery, silent if delivery.quiet else say.note, script=script)
     told: dict[str, Any] = film.model_dump(mode="json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
+from vqclip.engine.thrift import Thrift
 from vqclip.events import Step
 from vqclip.runs.estimate import key_of, work_of
 from vqclip.runs.rates import Measured, remember
@@ -14,10 +15,13 @@ FEWEST = 5
 
 
 class Clock:
-    """A sink that takes the times of steps at full size, and keeps their median when the loop ends."""
+    """A sink that takes the times of steps at full size, and keeps their median when the loop ends.
 
-    def __init__(self, settings: Settings, delivery: Delivery) -> None:
-        self._settings, self._delivery = settings, delivery
+    Nothing is kept where the thrift made steps other than the settings say.
+    """
+
+    def __init__(self, settings: Settings, delivery: Delivery, thrift: Thrift | None = None) -> None:
+        self._settings, self._delivery, self._thrift = settings, delivery, thrift
         self._times: list[float] = []
 
     def __call__(self, event: Step) -> None:
@@ -35,5 +39,6 @@ class Clock:
     def close(self) -> None:
         """Keeps what was measured."""
         work, seconds = work_of(self._settings), self.seconds
-        if work is not None and seconds:
+        as_said = self._thrift is None or not self._thrift.said
+        if as_said and work is not None and seconds:
             remember(key_of(self._settings, self._delivery), Measured(work.decode, work.look, seconds))

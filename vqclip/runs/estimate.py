@@ -28,8 +28,10 @@ SHRINK = 0.8
 
 @dataclass(frozen=True)
 class Work:
-    """What one step of a picture takes: GFLOP forward and back, and bytes beside the models."""
+    """What one step of a picture takes: GFLOP forward and back, and bytes beside the models; still is GFLOP of a
+    decoding alone."""
 
+    still: float
     decode: float
     look: float
     step_bytes: float
@@ -77,6 +79,7 @@ def work_of(settings: Settings, *, level: int = 0, encoder: bool = False) -> Wor
     held = [min(settings.micro_batch or count, count) * cost.held for count, cost in zip(counts, costs, strict=True)]
     looking = max((one + piece for one, piece in zip(held, pieces, strict=True)), default=0.0)
     return Work(
+        still=decoder.gflop,
         decode=decoder.gflop * 2 + decoder.again,
         look=_seen(settings, level) * sum(count * cost.gflop * 2 for count, cost in zip(counts, costs, strict=True)),
         step_bytes=max(decoder.peak, decoder.held + looking),

@@ -21,7 +21,7 @@ from vqclip.engine.precision import capability
 from vqclip.engine.thrift import Thrift
 from vqclip.errors import ModelError, UsageError, VqclipError
 from vqclip.events import Frame
-from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, film_values
+from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, kept_film_values
 from vqclip.runs.clock import Clock
 from vqclip.runs.device import memory_errors, set_threads, usable_device
 from vqclip.runs.filmplan import fit_film
@@ -123,13 +123,18 @@ def is_film(folder: Path) -> bool:
     return (folder / FILM_JOB).is_file()
 
 
+def require_one_device(delivery: Delivery) -> None:
+    """Raises: UsageError for several devices."""
+    if len(read_devices(delivery.device)) > 1:
+        raise UsageError("a film is painted on one device", hint="name one with --device")
+
+
 def probe(settings: Settings, film: Reel, delivery: Delivery, on_note: Note) -> None:
     """Looks at device and encoder before anything is painted.
 
     Raises: UsageError for several devices, or one that is not here; OutputError if there is no encoder.
     """
-    if len(read_devices(delivery.device)) > 1:
-        raise UsageError("a film is painted on one device", hint="name one with --device")
+    require_one_device(delivery)
     usable_device(delivery.device)
     if delivery.film_format != "frames":
         size = (settings.width or 256, settings.height or 256)
@@ -278,7 +283,7 @@ class _Job:
         path = self.folder / OPENING
         begun = load_state(path)[0] if path.exists() else None
         keep = SaveState(path, every=_OPENING_EVERY)
-        shows = [Clock(parts.settings, self.delivery), *self._shows(stop, parts.settings.prompt)]
+        shows = [Clock(parts.settings, self.delivery, thrift), *self._shows(stop, parts.settings.prompt)]
         last = play(painting(parts, begun, thrift), tell, keep, *shows, stop=stop)
         if last is not None and last.is_last:
             return last.state()
@@ -312,7 +317,7 @@ def _read_job(folder: Path, note: Note, changes: dict[str, Any]) -> tuple[_Job, 
         if (values["format"], values["schema"]) != (FORMAT, SCHEMA):
             raise ValueError(f"it is of the kind {values['format']!r}, schema {values['schema']!r}")
         settings = Settings.make(values["settings"], source=FILM_JOB)
-        film = film_values(values["film"], restyled=bool(values.get("footage")))
+        film = kept_film_values(values["film"], restyled=bool(values.get("footage")))
         delivery = Delivery(**{**values["delivery"], **changes})
         path = folder.with_name(Path(values["path"]).name)
         script = read_script(values["script"]) if values.get("script") else None

@@ -43,10 +43,10 @@ def estimate_film(
     decode, look = predict(work.decode, 0.0, rates), predict(0.0, work.look, rates) / (largest.cutouts or 1)
     # beside the steps: what is shown is decoded and seen once without a gradient, and what moves is decoded or encoded
     moves = MOVES[film.carry] if isinstance(film, FilmSettings) else 1
-    still = (1 + moves) / (3 if settings.lean else 2)
+    still = (1 + moves) * predict(work.still, 0.0, rates)
     total = opening.total
     for (steps, cutouts), count in Counter(_frames(settings, film, script)).items():
-        total += count * ((steps + still) * decode + (steps + 0.5) * cutouts * look)
+        total += count * (still + steps * decode + (steps + 0.5) * cutouts * look)
     return Estimate(most.memory, opening.step, total, measured)
 
 

@@ -167,7 +167,7 @@ class _Run:
 
         try:
             events = painting(self.parts, self.start, thrift, graph=self.delivery.graph)
-            return play(events, keep, *self._sinks(stop), stop=stop)
+            return play(events, keep, *self._sinks(stop, thrift), stop=stop)
         except DivergedError as error:
             where = self._rescue(error.last_good, "diverged")
             raise DivergedError(error.message, hint=f"{where}; {error.hint}", last_good=error.last_good) from error
@@ -223,11 +223,11 @@ class _Run:
             return "there was no picture yet to save"
         return f"the last good picture (step {good.index}) is saved as {self.save(good, reason)}"
 
-    def _sinks(self, stop: StopFlag) -> list[Sink]:
+    def _sinks(self, stop: StopFlag, thrift: Thrift) -> list[Sink]:
         delivery, settings = self.delivery, self.parts.settings
         title = settings.prompt or "picture"
         sinks: list[Sink] = [progress(title, quiet=delivery.quiet, json_lines=delivery.json_lines, stop=stop)]
-        sinks.append(Clock(settings, delivery))
+        sinks.append(Clock(settings, delivery, thrift))
         if delivery.preview:
             sinks.append(Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note))
         if delivery.video:

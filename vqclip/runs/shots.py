@@ -53,8 +53,10 @@ def zoom_shots(
         number = turn % len(prompts)
         course = frame_course(parts, film, steps=film.steps_per_frame if index else 0)
         told = settings.changed(prompt=prompts[number])
-        anew = sketched_anew(parts, film, told, looks(number), index=index, since=since, thrift=thrift)
-        return Shot(matrix, looks(number), course, parts.cutouts, extras, anew if turn else None)
+        anew = None
+        if turn:
+            anew = sketched_anew(parts, film, told, looks(number), index=index, since=since, thrift=thrift)
+        return Shot(matrix, looks(number), course, parts.cutouts, extras, anew)
 
     return shot
 

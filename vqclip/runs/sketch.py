@@ -71,9 +71,9 @@ def sketch(
 
     Of several sketches it is the one that the looks like best, and of as many over that one again, as often as the
     settings say. The prior reads through the CLIP among them that it was trained with, or through the starter's. over
-    [1, 3, H, W] is a picture to sketch over, of which the share `kept` stays (see `Prior.sample`); the VQGAN then needs
-    its encoder. The looks spend memory as `thrift` says. Raises: ModelError if there is none such, or the prior does
-    not fit the VQGAN.
+    [1, 3, H, W] is a picture to sketch over once, of which the share `kept` stays (see `Prior.sample`); the VQGAN then
+    needs its encoder. The looks spend memory as `thrift` says. Raises: ModelError if there is none such, or the prior
+    does not fit the VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
     prior = _loaded(name, digest(locate(name, "prior")), device)
@@ -97,7 +97,7 @@ def sketch(
         )
 
     latent = _liked(drawn(start, kept), settings, vqgan, looks, cutouts, thrift)
-    for share in again(0 if over is not None else settings.sketch_again or 0):
+    for share in again(0 if over is not None else settings.sketch_again):
         more = drawn(vqgan.quantize(latent)[0].float(), share)
         latent = _liked(torch.cat([latent, more]), settings, vqgan, looks, cutouts, thrift)
     if small == grid:

@@ -42,7 +42,7 @@ class SaveFrames:
         self._folder, self._recipe = folder, recipe
         self._error: BaseException | None = None
         self._broken = False
-        self._work: queue.Queue[tuple[Path, Image.Image, dict[str, Any]] | None] = queue.Queue(_WAITING)
+        self._work: queue.Queue[tuple[Path, Image.Image, dict[str, Any], dict[str, Any]] | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._write_all, name="frames", daemon=True)
         self._thread.start()
 
@@ -50,7 +50,7 @@ class SaveFrames:
         """Hands a frame and its state to the thread. Raises: what went wrong with an earlier one."""
         self._check()
         picture = to_picture(side_by_side(event.image))
-        self._work.put((frame_path(self._folder, event.index), picture, event.state()))
+        self._work.put((frame_path(self._folder, event.index), picture, dict(self._recipe), event.state()))
 
     def close(self) -> None:
         """Waits until all is written. Raises: OutputError."""
@@ -63,9 +63,9 @@ class SaveFrames:
         while (item := self._work.get()) is not None:
             if self._broken:
                 continue  # a state must not be kept after a frame that is missing, and the loop must not wait here
-            path, picture, state = item
+            path, picture, recipe, state = item
             try:
-                publish(path, encode(picture, ".png", recipe=self._recipe, private=True, fast=True), overwrite=True)
+                publish(path, encode(picture, ".png", recipe=recipe, private=True, fast=True), overwrite=True)
                 save_state(self._folder / STATE, state)
             except BaseException as error:
                 self._error, self._broken = error, True
