@@ -121,7 +121,7 @@ def test_sketches_are_compared_by_all_the_cutouts(monkeypatch) -> None:
 
     monkeypatch.setattr(sketch, "paint", stop)
     with pytest.raises(Reached):
-        sketch._liked(torch.zeros(2, 6, 4, 5), settings(), None, [], GROWING)
+        sketch._liked(torch.zeros(2, 6, 4, 5), settings(), None, [], GROWING, None)
 
 
 @pytest.mark.parametrize("own", [{"cutouts": 8}, {}])
