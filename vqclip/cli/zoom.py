@@ -212,8 +212,7 @@ def show_plan(settings: Settings, film: Reel, asked: Asked, path: Path, *, scrip
     """Shows what would be filmed, where it would go and what it takes. Returns 0. Raises: as `note_inputs`, `fit`."""
     note_inputs(settings, asked.delivery)
     from vqclip.runs.estimate import in_words
-    from vqclip.runs.film import require_one_device
-    from vqclip.runs.filmplan import estimate_film, fit_film
+    from vqclip.runs.filmplan import estimate_film, fit_film, require_one_device
 
     delivery = asked.delivery
     require_one_device(delivery)

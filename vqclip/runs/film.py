@@ -24,9 +24,8 @@ from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, kept_film_values
 from vqclip.runs.clock import Clock
 from vqclip.runs.device import memory_errors, set_threads, usable_device
-from vqclip.runs.filmplan import fit_film
+from vqclip.runs.filmplan import fit_film, require_one_device
 from vqclip.runs.footage import Footage
-from vqclip.runs.inputs import read_devices
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import film_target
@@ -121,12 +120,6 @@ def resume(
 def is_film(folder: Path) -> bool:
     """Whether a folder holds a film that `resume` can go on with."""
     return (folder / FILM_JOB).is_file()
-
-
-def require_one_device(delivery: Delivery) -> None:
-    """Raises: UsageError for several devices."""
-    if len(read_devices(delivery.device)) > 1:
-        raise UsageError("a film is painted on one device", hint="name one with --device")
 
 
 def probe(settings: Settings, film: Reel, delivery: Delivery, on_note: Note) -> None:
