@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 FILM, CAMERA = "The film", "The camera"
 WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
 _NONE = "none"
-_AS_SAID = (
-    *("steps_per_frame", "rim", "carry", "hold", "sharpen"),
-    *("frame_average", "clarity", "change_every", "change"),
-)
+_AS_SAID = ["steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "clarity", "change_every", "change"]
 
 FLAGS: tuple[Flag, ...] = (
     flag(FILM, "--seconds", float, "How long the film is.", "NUMBER", default="10"),
@@ -212,10 +209,11 @@ def show_plan(settings: Settings, film: Reel, asked: Asked, path: Path, *, scrip
     """Shows what would be filmed, where it would go and what it takes. Returns 0. Raises: as `note_inputs`, `fit`."""
     note_inputs(settings, asked.delivery)
     from vqclip.runs.estimate import in_words
-    from vqclip.runs.filmplan import estimate_film, fit_film, require_one_device
+    from vqclip.runs.filmplan import estimate_film, fit_film
+    from vqclip.runs.inputs import require_one_device
 
     delivery = asked.delivery
-    require_one_device(delivery)
+    require_one_device(delivery.device)
     if delivery.fit:
         settings = fit_film(settings, delivery, silent if delivery.quiet else say.note, script=script)
     told: dict[str, Any] = film.model_dump(mode="json")

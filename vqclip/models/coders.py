@@ -128,8 +128,8 @@ class Decoder(nn.Module):
         """Features [B, latent_channels, h, w] and the latent [B, C, h, w] -> image [B, 3, h*stride, w*stride].
 
         The image is nominally in the model's own range. Only decoders whose norms look at the latent need it. A lean
-        one keeps little but the smallest map of each level for its gradient and works out the
-        others again: the same numbers. While its weights learn it is not lean.
+        one keeps little but the smallest map of each level for its gradient and works out the others again: the same
+        numbers. While its weights learn it is not lean.
         """
         if lean and self._follows_latent_alone(features):
             return recomputed([*self._chains()], features, style)

@@ -54,13 +54,12 @@ def norm_swish_conv_back(
     conv: Kernel,
     *,
     wrap: Wrap = PLAIN,
-    rows: int | None = None,
 ) -> Tensor:
     """The gradient that `norm_swish_conv` passes on to features, given that on its result, without that result.
 
     Shapes: features [B, C, h, w], slope [B, D, h, w] -> [B, C, h, w].
     """
-    rows = rows or band_rows(features, conv[0].shape[0])
+    rows = band_rows(features, conv[0].shape[0])
     groups, gain, offset, eps = norm
     moments = moments_of([_cells(features[:, :, a:b]) for a, b in _bands(features.shape[2], rows)], groups, eps)
     return _backward(features, slope, (gain, offset), moments, conv[0], wrap, rows)

@@ -24,8 +24,9 @@ from vqclip.events import Frame
 from vqclip.films import FILM_JOB, FilmSettings, Reel, RestyleSettings, kept_film_values
 from vqclip.runs.clock import Clock
 from vqclip.runs.device import memory_errors, set_threads, usable_device
-from vqclip.runs.filmplan import fit_film, require_one_device
+from vqclip.runs.filmplan import fit_film
 from vqclip.runs.footage import Footage
+from vqclip.runs.inputs import require_one_device
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts, choose_device
 from vqclip.runs.plan import film_target
@@ -127,7 +128,7 @@ def probe(settings: Settings, film: Reel, delivery: Delivery, on_note: Note) -> 
 
     Raises: UsageError for several devices, or one that is not here; OutputError if there is no encoder.
     """
-    require_one_device(delivery)
+    require_one_device(delivery.device)
     usable_device(delivery.device)
     if delivery.film_format != "frames":
         size = (settings.width or 256, settings.height or 256)

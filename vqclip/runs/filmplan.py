@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from vqclip.errors import UsageError
 from vqclip.films import FilmSettings, Reel
 from vqclip.runs.estimate import Estimate, estimate, fit, rates_of, work_of
-from vqclip.runs.inputs import read_devices
 from vqclip.runs.rates import predict
 from vqclip.settings import Delivery, Settings
 from vqclip.shotlist import Script
 
 MOVES = {"cells": 1, "state": 2, "picture": 3}
 """How often a frame is decoded or encoded to follow the camera; by cells three times, but hardly every third frame."""
-
-
-def require_one_device(delivery: Delivery) -> None:
-    """Raises: UsageError for several devices."""
-    if len(read_devices(delivery.device)) > 1:
-        raise UsageError("a film is painted on one device", hint="name one with --device")
 
 
 def fit_film(

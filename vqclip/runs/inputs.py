@@ -48,6 +48,12 @@ def read_devices(text: str) -> list[str]:
     return names
 
 
+def require_one_device(text: str) -> None:
+    """For films. Raises: UsageError for several devices, and as `read_devices`."""
+    if len(read_devices(text)) > 1:
+        raise UsageError("a film is painted on one device", hint="name one with --device")
+
+
 def check_devices(settings: Settings, text: str, *, graph: bool = False) -> list[str]:
     """The devices of a picture, as `read_devices`; settings come from `resolve`.
 

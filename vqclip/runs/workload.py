@@ -23,7 +23,7 @@ PLAIN_CODES = 2**24
 class Cost:
     """The cost of a decoder or of a CLIP for one picture or piece.
 
-    gflop for one pass forward, as many again for its gradient, and `again` beside them where maps are made twice; held
+    gflop for one pass forward, as many again for its gradient, and `again` beside them where maps are made again; held
     (bytes) what the gradient needs; peak (bytes) the most that exists at once while it is worked out; weights (bytes).
     """
 
