@@ -4,8 +4,8 @@
     OMP_NUM_THREADS=1 python benchmarks/films.py --sheets FOLDER       # also every 8th frame of each, side by side
 
 Every way starts from the same picture and gets the same camera, steps and learning rate. The peers' way is written
-plainly: the frame as 8 bits, warped by Pillow, encoded again, a new optimizer. "Cleared" are the same frames as films
-show them (`ops.clarity`), the peers' too; what is fed back is never cleared. Flicker is the mean absolute difference
+plainly: the frame as 8 bits, warped by Pillow, encoded again, a new optimizer. "Shown" are the same frames as films
+show them (`ops.clarity`), the peers' too; what is fed back is never changed. Flicker is the mean absolute difference
 between a frame and its predecessor warped by the camera, where that was in view; sharpness the mean absolute gradient.
 """
 
@@ -30,7 +30,7 @@ from vqclip.engine.paint import paint
 from vqclip.films import FilmSettings
 from vqclip.ops import geometry as geo
 from vqclip.ops.camera import Move, camera
-from vqclip.ops.clarity import cleared
+from vqclip.ops.clarity import Showing
 from vqclip.ops.pixels import to_picture, to_tensor
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
@@ -39,7 +39,7 @@ from vqclip.settings import Settings
 from vqclip.sinks.play import play
 
 PROMPTS = ("a castle in fog", "a lighthouse at sunset", "a red mushroom by day")
-AVERAGE, CLARITY = FilmSettings().frame_average, FilmSettings().clarity
+AVERAGE, SHOWING = FilmSettings().frame_average, Showing(FilmSettings().clarity, FilmSettings().calm)
 PLAIN = {"hold": 0.0, "sharpen": 0.0}
 # Each way as it is, and calmed: what a move loses is held, and the picture comes from the average of the latents.
 WAYS: dict[str, tuple[Carry, float]] = {
@@ -184,8 +184,8 @@ def ways_of(prompt: str, asked: argparse.Namespace) -> dict[str, dict[str, float
             found[name]["there_and_back_db"] = there_and_back(parts, state, shot, move, WAYS[name][0])
         shown = {name: frames}
         if name == "peers" or name.endswith("calmed"):
-            shown[f"{name}, cleared"] = [cleared(frame, CLARITY) for frame in frames]
-            found[f"{name}, cleared"] = measure(shown[f"{name}, cleared"], shot.matrix)
+            shown[f"{name}, shown"] = [SHOWING(frame) for frame in frames]
+            found[f"{name}, shown"] = measure(shown[f"{name}, shown"], shot.matrix)
         for title, seen in shown.items():
             print(prompt, title, found[title], flush=True)
             if asked.sheets:

@@ -16,7 +16,7 @@ from vqclip.engine.streams import stream
 from vqclip.errors import DivergedError
 from vqclip.films import FilmSettings
 from vqclip.ops.camera import Move, camera
-from vqclip.ops.clarity import cleared
+from vqclip.ops.clarity import Showing
 from vqclip.ops.pixels import to_tensor
 from vqclip.runs.shots import make_carry
 from vqclip.starter.scenes import render
@@ -24,6 +24,7 @@ from vqclip.starter.world import random_scene
 from vqclip.store.vqgans import load_vqgan
 
 DECODER = TinyDecoder()
+SHOWING = Showing(clarity=0.8, calm=1.0)
 SIDE = 16
 WAYS = ["picture", "state", "cells"]
 
@@ -179,23 +180,23 @@ def test_sharpening_adds_detail_and_leaves_plain_parts_alone():
 @pytest.mark.parametrize("anew_at", [(), (3,)])
 def test_how_clear_frames_are_shown_never_comes_back_into_the_film(anew_at):
     films = {}
-    for clarity in (0.0, 0.8):
-        loop = film(DECODER, DECODER, _start(), shots=_turning(anew_at)[0], frames=6, clarity=clarity)
-        films[clarity] = [(frame.image, frame.latent, frame.state()) for frame in loop]
-    for (image, latent, state), (clear, same, after) in zip(films[0.0], films[0.8], strict=True):
+    for showing in (Showing(), SHOWING):
+        loop = film(DECODER, DECODER, _start(), shots=_turning(anew_at)[0], frames=6, showing=showing)
+        films[showing] = [(frame.image, frame.latent, frame.state()) for frame in loop]
+    for (image, latent, state), (clear, same, after) in zip(films[Showing()], films[SHOWING], strict=True):
         assert torch.equal(latent, same) and state.keys() == after.keys()
         assert all(torch.equal(state[key], after[key]) for key in state if isinstance(state[key], torch.Tensor))
-        assert torch.equal(clear, cleared(image, 0.8)) and not torch.equal(clear, image)
+        assert torch.equal(clear, SHOWING(image)) and not torch.equal(clear, image)
         assert clear.min() >= 0 and clear.max() <= 1
-    assert any("shown" in state for _, _, state in films[0.8]) == bool(anew_at)
+    assert any("shown" in state for _, _, state in films[SHOWING]) == bool(anew_at)
 
 
 @pytest.mark.parametrize("stopped", [0, 3, 4])
 def test_a_film_shown_clearer_goes_on_bit_for_bit(stopped):
     shots, _ = _turning([3])
-    whole = list(film(DECODER, DECODER, _start(), shots=shots, frames=7, clarity=0.8))
+    whole = list(film(DECODER, DECODER, _start(), shots=shots, frames=7, showing=SHOWING))
     state = whole[stopped].state()
-    rest = list(film(DECODER, DECODER, state, shots=shots, frames=7, clarity=0.8))
+    rest = list(film(DECODER, DECODER, state, shots=shots, frames=7, showing=SHOWING))
     assert all(torch.equal(a.image, b.image) for a, b in zip(whole[stopped + 1 :], rest, strict=True))
 
 

@@ -194,7 +194,7 @@ def test_a_longer_story_begins_again_and_one_without_turns_shares_its_time():
 
 def test_a_film_file_and_a_zoom_have_the_same_defaults():
     timeline, film = Timeline(scene=({"prompt": "a"},)), FilmSettings()
-    camera, paint = ("rim", "carry", "hold", "sharpen"), ("frame_average", "clarity", "change")
+    camera, paint = ("rim", "carry", "hold", "sharpen"), ("frame_average", "clarity", "calm", "change")
     for own, names in ((timeline.camera, camera), (timeline.paint, paint)):
         assert all(getattr(own, name) == getattr(film, name) for name in names)
     assert timeline.fps == film.fps

@@ -61,23 +61,28 @@ def test_a_zoom_becomes_a_film_with_frames_beside_it_and_a_recipe_inside(vqclip)
 
 def test_frames_are_shown_as_clear_as_asked_for_and_painted_alike(vqclip):
     for clarity in ("0", "2"):
-        code, _, err = vqclip("zoom", "a castle", "--frames", "3", "--clarity", clarity, "-o", f"{clarity}.mp4", "-q")
+        shown = ("--clarity", clarity, "--calm", clarity)
+        code, _, err = vqclip("zoom", "a castle", "--frames", "3", *shown, "-o", f"{clarity}.mp4", "-q")
         assert code == 0, err
     plain, clear = hashes("0.frames"), hashes("2.frames")
     assert plain.keys() == clear.keys() and not set(plain.values()) & set(clear.values())
     states = [load_state(Path(f"{name}.frames") / STATE)[0] for name in ("0", "2")]
     assert torch.equal(states[0]["latent"], states[1]["latent"])
-    assert json.loads(Path("2.frames/film.json").read_text())["film"]["clarity"] == 2
+    film = json.loads(Path("2.frames/film.json").read_text())["film"]
+    assert film["clarity"] == film["calm"] == 2
 
 
-def test_a_film_of_a_version_without_clarity_goes_on_as_it_began(vqclip):
+@pytest.mark.parametrize("later", [["calm"], ["clarity", "calm"]])
+def test_a_film_of_a_version_that_showed_frames_otherwise_goes_on_as_it_began(vqclip, later):
     code, _, err = vqclip("zoom", "a castle", "--frames", "3", "-o", "a.mp4", "-q")
     assert code == 0, err
     job = Path("a.frames/film.json")
     values = json.loads(job.read_text())
-    del values["film"]["clarity"]
+    for name in later:
+        del values["film"][name]
     job.write_text(json.dumps(values))
-    assert _read_job(job.parent, print, {})[0].film.clarity == 0
+    film = _read_job(job.parent, print, {})[0].film
+    assert film.calm == 0 and film.clarity == (0 if "clarity" in later else 1.2)
     assert kept_film_values({"clarity": 0.5}).clarity == 0.5 and kept_film_values({}, restyled=True)
 
 

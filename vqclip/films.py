@@ -62,7 +62,7 @@ class FilmSettings(Reel):
     and tilt as in `ops.camera`. carry, hold and sharpen are those of `engine.film.Carry`. loop is the number of frames
     at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames;
     by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it. clarity
-    is how much clearer frames are shown than they are painted.
+    and calm are how frames are shown (`ops.clarity.Showing`).
     """
 
     zoom: float = Field(1.02, ge=0.5, le=2)
@@ -72,7 +72,8 @@ class FilmSettings(Reel):
     tilt: Pair = (0.0, 0.0)
     rim: RimKind = "mirror"
     frame_average: float = Field(0.9, ge=0, lt=1)
-    clarity: float = Field(0.8, ge=0, le=2)
+    clarity: float = Field(1.2, ge=0, le=2)
+    calm: float = Field(1.0, ge=0, le=10)
     carry: Carrying = "cells"
     hold: float = Field(0.95, ge=0, lt=1)
     sharpen: float = Field(0.3, ge=0, le=1)
@@ -154,7 +155,7 @@ def kept_film_values(values: dict[str, Any], *, restyled: bool = False) -> Reel:
 
     Raises: UsageError.
     """
-    earlier = {} if restyled else {"clarity": 0.0}
+    earlier = {} if restyled else {"clarity": 0.0, "calm": 0.0}
     return film_values({**earlier, **values}, restyled=restyled)
 
 

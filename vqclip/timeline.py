@@ -48,7 +48,8 @@ class Paint(Brush):
     """How the whole film is painted: its curves, how frames are smoothed and shown, and how new prompts come."""
 
     frame_average: float = Field(0.9, ge=0, lt=1)
-    clarity: float = Field(0.8, ge=0, le=2)
+    clarity: float = Field(1.2, ge=0, le=2)
+    calm: float = Field(1.0, ge=0, le=10)
     change: Change = "sketch"
 
 

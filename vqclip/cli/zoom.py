@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 FILM, CAMERA = "The film", "The camera"
 WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
 _NONE = "none"
-_AS_SAID = ["steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "clarity", "change_every", "change"]
+_AS_SAID = ["steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "clarity", "calm"]
+_AS_SAID += ["change_every", "change"]
 
 FLAGS: tuple[Flag, ...] = (
     flag(FILM, "--seconds", float, "How long the film is.", "NUMBER", default="10"),
@@ -69,7 +70,8 @@ FLAGS: tuple[Flag, ...] = (
     flag(CAMERA, "--hold", float, "How much of what a move loses is kept from frame to frame.", "0..1", default="0.95"),
     flag(CAMERA, "--sharpen", float, "How much fine detail is given back after moves.", "0..1", default="0.3"),
     flag(FILM, "--frame-average", float, "Smooths frames over their steps.", "0..1", default="0.9"),
-    flag(FILM, "--clarity", float, "How much clearer frames are shown than painted.", "0..2", default="0.8"),
+    flag(FILM, "--clarity", float, "How much clearer frames are shown than painted.", "0..2", default="1.2"),
+    flag(FILM, "--calm", float, "How strongly faint texture is smoothed where frames are shown.", "0..10", default="1"),
 )
 
 

@@ -21,7 +21,7 @@ from vqclip.events import Frame, Step
 from vqclip.models.interfaces import ImageDecoder, ImageEncoder
 from vqclip.ops import geometry as geo
 from vqclip.ops.camera import reach, whole_cells
-from vqclip.ops.clarity import cleared
+from vqclip.ops.clarity import Showing
 from vqclip.ops.cutouts import CutoutSettings
 from vqclip.ops.guide import Extras
 from vqclip.ops.resample import double
@@ -124,14 +124,14 @@ def film(
     shots: Callable[[int], Shot],
     frames: int,
     carry: Carry = Carry(),
-    clarity: float = 0.0,
+    showing: Showing = Showing(),
     thrift: Thrift | None = None,
 ) -> Iterator[Frame]:
     """Films: yields a Frame for each of the frames that are still to come, ending with number frames - 1.
 
     state comes from `begin(latent, seeds)` or a painting's `state()` for a new film, or from a frame's `state()`, to go
-    on exactly from there with the next frame. shots(n) is asked once for each frame, in order. clarity is how much
-    clearer a frame is shown than it was painted (`ops.clarity`); the state knows nothing of it. thrift is one for all
+    on exactly from there with the next frame. shots(n) is asked once for each frame, in order. showing is how
+    the picture of a frame differs from what was painted; the state knows nothing of it. thrift is one for all
     frames (None = as the first course says): what did not fit once is not tried at the next frame.
     Raises: DivergedError if no step of a frame had a finite loss; ValueError if the way needs an encoder and there is
     none.
@@ -156,7 +156,7 @@ def film(
         yield Frame(
             index,
             frames,
-            cleared(image, clarity, wraps=carry.rim == "wrap"),
+            showing(image, wraps=carry.rim == "wrap"),
             event.latent,
             shot.matrix,
             event.loss,

@@ -40,7 +40,7 @@ from vqclip.runs.restyle import (
     read_footage,
     restyled_frames,
 )
-from vqclip.runs.shots import make_carry, zoom_shots
+from vqclip.runs.shots import make_carry, make_showing, zoom_shots
 from vqclip.runs.sound import is_readable
 from vqclip.runs.spending import Spending
 from vqclip.settings import Delivery, Settings
@@ -241,7 +241,7 @@ class _Job:
         if self.script is not None:
             return planned_frames(parts, self.film, self.script.shots, state, **how)
         shots = zoom_shots(parts, self.film, **how)
-        show = {"carry": make_carry(self.film), "clarity": self.film.clarity, "thrift": thrift}
+        show = {"carry": make_carry(self.film), "showing": make_showing(self.film), "thrift": thrift}
         return film_loop(parts.vqgan, parts.vqgan, state, shots=shots, frames=self.film.painted, **show)
 
     def make(self, recipe: Mapping[str, Any]) -> Path:

@@ -24,7 +24,7 @@ from vqclip.ops.fade import fade, weighted
 from vqclip.ops.losses import TotalVariation
 from vqclip.prompts import parse_prompts
 from vqclip.runs.parts import Note, Parts, make_looks, wrap_of
-from vqclip.runs.shots import frame_course, make_carry, sketched_anew
+from vqclip.runs.shots import frame_course, make_carry, make_showing, sketched_anew
 from vqclip.settings import Settings
 from vqclip.shotlist import SceneShots, Script, ShotList
 
@@ -55,7 +55,7 @@ def planned_frames(
         if state.get("frame", -1) < scene.first:
             seed = parts.settings.seed if scene.seed is None else scene.seed
             state = {**state, "seeds": [seed or 0]}
-        how = {"carry": make_carry(settings), "clarity": settings.clarity, "thrift": thrift}
+        how = {"carry": make_carry(settings), "showing": make_showing(settings), "thrift": thrift}
         loop = film(parts.vqgan, parts.vqgan, state, shots=shot, frames=end, **how)
         try:
             for frame in loop:

@@ -15,6 +15,7 @@ from vqclip.engine.paint import Look
 from vqclip.engine.thrift import Thrift
 from vqclip.films import FilmSettings, Reel
 from vqclip.ops.camera import Move, camera
+from vqclip.ops.clarity import Showing
 from vqclip.runs.parts import Note, Parts, make_looks
 from vqclip.runs.sketch import sketch
 from vqclip.settings import SEEDS, Settings
@@ -110,3 +111,8 @@ def frame_course(parts: Parts, film: Reel, *, steps: int) -> Course:
 def make_carry(film: FilmSettings) -> Carry:
     """How the painting follows the camera, as the settings say."""
     return Carry(film.carry, hold=film.hold, sharpen=film.sharpen, rim=film.rim)
+
+
+def make_showing(film: FilmSettings) -> Showing:
+    """How frames are shown, as the settings say."""
+    return Showing(film.clarity, film.calm)
