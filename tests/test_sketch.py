@@ -24,6 +24,8 @@ from vqclip.films import FilmSettings
 from vqclip.models.prior import Prior
 from vqclip.runs import sketch as sketch_room
 from vqclip.runs.jobs import identify, make_job
+from vqclip.runs.painting import painting
+from vqclip.runs.parts import Parts, build_parts
 from vqclip.runs.plan import resolve
 from vqclip.runs.shots import sketched_anew
 from vqclip.settings import Settings
@@ -342,6 +344,8 @@ def test_what_is_no_prior_is_refused(make, call, tiny_models, tmp_path):
         {**vars(SHAPE), "heads": 3},
         {**vars(SHAPE), "grid": 0},
         {**vars(SHAPE), "grid": 60000},
+        {**vars(SHAPE), "fine_grid": -1},
+        {**vars(SHAPE), "fine_grid": "8"},
         {**vars(SHAPE), "channels": ()},
         {**vars(SHAPE), "channels": (12, 12)},
         {**vars(SHAPE), "channels": (16,) * 99},
@@ -359,25 +363,74 @@ def test_a_header_that_lies_about_the_shape_ends_in_a_sentence(config, make, cal
     assert "liar.safetensors" in said
 
 
-def test_the_best_sketch_is_sketched_over_as_often_as_is_asked(make, tiny_models, monkeypatch):
-    liked: list[int] = []
-    kept: list[float] = []
+@pytest.fixture
+def drawn(monkeypatch) -> list[dict[str, Any]]:
+    """What the prior is asked for: each time the size of the noise, the first number of it, and how it is to sketch."""
+    asked: list[dict[str, Any]] = []
 
-    def overheard(latents: torch.Tensor, *args: Any) -> torch.Tensor:
-        best = choose(latents, *args)
-        liked.append(len(latents))
-        assert len(liked) == 1 or torch.equal(latents[:1], chosen[-1]), "the best so far is among those to choose from"
-        chosen.append(best)
-        return best
+    def overheard(self: Prior, text: torch.Tensor, noise: torch.Tensor, **more: Any) -> torch.Tensor:
+        asked.append({"size": tuple(noise.shape[2:]), "count": len(noise), "noise": float(noise.flatten()[0]), **more})
+        return sample(self, text, noise, **more)
 
-    def drawn(self: Prior, *args: Any, **more: Any) -> torch.Tensor:
-        kept.append(more["kept"])
-        return sample(self, *args, **more)
+    sample = Prior.sample
+    monkeypatch.setattr(Prior, "sample", overheard)
+    return asked
 
-    choose, sample, chosen = sketch_room._liked, Prior.sample, []
-    monkeypatch.setattr(sketch_room, "_liked", overheard)
-    monkeypatch.setattr(Prior, "sample", drawn)
-    said = tiny_models.settings(steps=0, seed=4, prior=str(make()), sketches=3, sketch_again=2)
-    package.generate(said.pop("prompt"), device="cpu", **said)
-    assert liked == [3, 4, 4] and kept == [0.0, 0.3, 0.5]
+
+def painted(tiny_models: Any, prior: Path, **settings: Any) -> Image.Image:
+    said = tiny_models.settings(seed=4, prior=str(prior), **{"width": 32, "height": 32, **settings})
+    return package.generate(said.pop("prompt"), device="cpu", **said)
+
+
+def test_prior_and_painter_take_turns_as_often_as_is_asked(make, tiny_models, drawn):
+    painted(tiny_models, make(), steps=7, coarse=0.0, sketches=3, sketch_again=2)
+    assert [one["kept"] for one in drawn] == [0.0, 0.3, 0.5] and {one["count"] for one in drawn} == {3}
+    assert [one["over"] is None for one in drawn] == [True, False, False]
+    assert len({one["noise"] for one in drawn}) == 3, "every turn has noise of its own"
+    drawn.clear()
+    painted(tiny_models, make(), steps=0, sketches=3, sketch_again=2)
+    assert len(drawn) == 1, "without a step nothing is painted that could be sketched over"
     assert sketch_room.again(0) == [] and sketch_room.again(1) == [0.3]
+
+
+def test_a_prior_that_knows_a_finer_size_refines_at_the_full_one(make, tiny_models, drawn):
+    fine = make(fine_grid=8)
+    run = {"steps": 6, "coarse": 0.5, "sketch_again": 1}
+    painted(tiny_models, fine, refine=0.6, **run)
+    assert [one["kept"] for one in drawn] == [0.0, 0.3, 0.6]
+    assert [one["size"] for one in drawn] == [(4, 4), (4, 4), (8, 8)]
+    for other in ({"prior": make(), "refine": 0.6}, {"prior": fine, "refine": 0.0}):
+        drawn.clear()
+        painted(tiny_models, **run, **other)
+        assert [one["kept"] for one in drawn] == [0.0, 0.3]
+
+
+def test_a_larger_painting_than_the_prior_can_refine_goes_on_as_it_is(make, tiny_models, drawn):
+    painted(tiny_models, make(fine_grid=8), steps=4, coarse=0.5, refine=0.6, sketch_again=0, width=64, height=64)
+    assert [one["kept"] for one in drawn] == [0.0]
+
+
+@pytest.mark.parametrize("guidance", [None, 0.0, 7.0])
+def test_how_strictly_the_prior_follows_the_prompt_can_be_said(make, tiny_models, drawn, guidance):
+    painted(tiny_models, make(), steps=0, **({} if guidance is None else {"guidance": guidance}))
+    assert drawn[0].get("guidance") == guidance
+
+
+def test_turns_and_codes_do_not_go_together(tiny_models, drawn):
+    said = tiny_models.settings(seed=4, init="codes", steps=4, coarse=0.5, sketch_again=2, refine=0.5)
+    package.generate(said.pop("prompt"), device="cpu", **said)
+    assert drawn == [], "what did not begin with the prior does without it"
+
+
+def test_a_painting_of_turns_goes_on_bit_for_bit(make, tiny_models):
+    said = tiny_models.settings(seed=4, prior=str(make(fine_grid=8)), width=32, height=32, steps=8, coarse=0.5)
+    said |= {"sketch_again": 1, "refine": 0.5}
+    settings = resolve(Settings.make(said))[0]
+
+    def parts() -> Parts:
+        return build_parts(settings, device=torch.device("cpu"), offline=True, note=print)
+
+    whole = [(event.image, event.state()) for event in painting(parts())]
+    for stopped in (1, 3, 4, 6):
+        rest = [event.image for event in painting(parts(), whole[stopped][1])]
+        assert all(torch.equal(a, b) for a, (b, _) in zip(rest, whole[stopped:], strict=True))

@@ -115,3 +115,33 @@ def test_enlarging_keeps_the_picture():
     assert enlarge(latent, image, (8, 8), 4, Encoder()).shape == (1, 6, 8, 8)
     ramp = torch.nn.functional.avg_pool2d(seen[0], 2)[..., 2:-2]
     torch.testing.assert_close(ramp, image[..., 2:-2], atol=0.02, rtol=0)
+
+
+def test_turns_cut_the_first_size_and_the_last_one_is_refined():
+    stages = plan_stages(COURSE, (8, 6), 0.6, turns=(0.3, 0.5), refine=0.7)
+    assert [(stage.grid, stage.course.steps, stage.kept) for stage in stages] == [
+        ((4, 3), 2, None),
+        ((4, 3), 2, 0.3),
+        ((4, 3), 2, 0.5),
+        ((8, 6), 4, 0.7),
+    ]
+    assert {stage.course.learning_rate for stage in stages} == {COURSE.learning_rate}
+    # at one size there is nothing to refine, and no turn without a step before it
+    alone = plan_stages(replace(COURSE, steps=2), (8, 6), turns=(0.3, 0.5), refine=0.7)
+    assert [(stage.course.steps, stage.kept) for stage in alone] == [(1, None), (1, 0.3)]
+    assert plan_stages(replace(COURSE, steps=0), (8, 6), turns=(0.3,)) == [Stage((8, 6), replace(COURSE, steps=0))]
+
+
+def test_a_stage_that_is_sketched_over_begins_with_what_is_made_of_the_picture_before():
+    stages, asked = plan_stages(COURSE, (8, 6), 0.6, turns=(0.3,), refine=0.7), []
+
+    def over(image, number):
+        asked.append((number, tuple(image.shape[2:])))
+        return from_codes(DECODER.codebook, stages[number].grid, [stream(9, "init", number)])
+
+    events = list(_paint(_begin(stages), stages=stages, encoder=DECODER, over=over))
+    assert asked == [(1, (16, 12)), (2, (16, 12))] and [event.index for event in events] == list(range(11))
+    for number, at in ((1, 3), (2, 6)):
+        torch.testing.assert_close(events[at].latent, over(events[at].image, number))
+    plain = list(_paint(_begin(stages), stages=stages, encoder=DECODER))
+    assert torch.equal(plain[2].latent, events[2].latent) and not torch.equal(plain[3].latent, events[3].latent)

@@ -123,6 +123,15 @@ def test_a_prior_of_ones_own_is_trained_on_any_pair_and_loads(pictures, tiny_mod
     assert call(*command, "--out", str(tmp_path / "b.safetensors"), "--size", "36").code == 2
 
 
+def test_a_prior_also_learns_to_refine_at_twice_the_size_if_it_is_told_to(pictures, tiny_models, tmp_path, call):
+    out = tmp_path / "prior.safetensors"
+    models = ("--vqgan", str(tiny_models.vqgan), "--clip", str(tiny_models.clip), "--batch", "2", "--size", "32")
+    command = ("train", "prior", str(pictures), *models, "--fine", "--out", str(out), "--device", "cpu")
+    ran = call(*command, "--steps", "4", "--threads", "1")
+    assert ran.code == 0, ran.err
+    assert (load_prior(out).config.grid, load_prior(out).config.fine_grid) == (8, 16)
+
+
 def test_a_folder_begun_by_another_kind_of_training_is_not_mixed_with(pictures, tmp_path, call):
     out = tmp_path / "mine.safetensors"
     assert call("train", "clip", str(pictures), *CLIP, "--out", str(out), "--steps", "1").code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,32 @@ def test_a_prior_learns_which_latent_goes_with_which_words() -> None:
     noise = torch.randn(2, 2, 8, 8, generator=generator(3))
     sketched = parts.averaged.sample(texts[:, 0], noise, steps=8, guidance=1.0).mean((2, 3))
     assert sketched.argmax(1).tolist() == [0, 1]
+
+
+def prior_of_two_sizes() -> tuple[PriorParts, Sketches, Sketches]:
+    """A small prior, and what it learns from: the same two pictures at both sizes."""
+    codebook, texts = torch.eye(2), torch.eye(4)[:2].view(2, 1, 4)
+    torch.manual_seed(0)
+    config = PriorConfig(latent_channels=2, grid=4, fine_grid=8, text_channels=4, channels=(16,), attention_levels=(0,))
+    codes = torch.arange(2, dtype=torch.int16).view(2, 1, 1)
+    sizes = (Sketches(codes.expand(2, side, side), texts, codebook) for side in (4, 8))
+    return PriorParts(Prior(config)), *sizes
+
+
+def test_a_prior_learns_two_sizes_in_turn_and_resumes_exactly() -> None:
+    parts, coarse, fine = prior_of_two_sizes()
+    training, seen, states = PriorTraining(steps=5, batch=8, warmup=2), [], []
+    for event in train_prior(parts, coarse, training, fine=fine):
+        seen.append((*event.losses, event.samples))
+        states.append(copy.deepcopy(parts.state()))
+    assert seen == [("flow", 8), ("fine flow", 10), ("flow", 18), ("fine flow", 20), ("flow", 28)]
+    for done in (2, 3):
+        again, _, _ = prior_of_two_sizes()
+        again.load(states[done - 1])
+        rest = list(train_prior(again, coarse, training, fine=fine, start=done))
+        assert [(*event.losses, event.samples) for event in rest] == seen[done:]
+        for name, weight in again.averaged.state_dict().items():
+            assert torch.equal(weight, states[-1]["averaged"][name]), name
 
 
 @pytest.fixture(scope="module")

@@ -146,12 +146,14 @@ AnyVQGANConfig = VQGANConfig | ViTVQGANConfig
 class PriorConfig:
     """The shape of the text-conditional prior: a flow U-Net over the VQGAN's latent grid.
 
-    latent_channels and grid (cells per side) are those of the latent it was trained on; text_channels the width of the
-    text embedding; mean and std (per channel) bring latents to zero mean and unit variance.
+    latent_channels and grid (cells per side) are those of the latent it was trained on; fine_grid the cells per side of
+    a finer one on which it has learnt to refine what is there (0 = none); text_channels the width of the text
+    embedding; mean and std (per channel) bring latents to zero mean and unit variance.
     """
 
     latent_channels: int = 16
     grid: int = 16
+    fine_grid: int = 0
     text_channels: int = 128
     channels: tuple[int, ...] = (96, 160, 224)
     blocks: int = 1

@@ -89,7 +89,9 @@ class Settings(Checked):
     init: Init | None = None
     prior: str | None = None
     sketches: int | None = Field(None, ge=1, le=64)
-    sketch_again: int = Field(0, ge=0, le=16)
+    sketch_again: int | None = Field(None, ge=0, le=16)
+    refine: float | None = Field(None, ge=0, lt=1)
+    guidance: float | None = Field(None, ge=0, le=30)
     init_image: str | None = None
     init_weight: float = Field(0.0, ge=0, le=1000)
 

@@ -105,6 +105,7 @@ def prior(
     minutes: Annotated[float | None, typer.Option("--minutes", min=0.01, help="Stop after so many.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Pictures per update. [64]")] = None,
     size: Annotated[int | None, typer.Option("--size", min=16, max=1024, help="Of the pictures. [128]")] = None,
+    fine: Annotated[bool, typer.Option("--fine", help="Learn to refine at twice the size too. [False]")] = False,
     learning_rate: Annotated[float | None, typer.Option("--lr", min=1e-8, max=1, help="[0.002]")] = None,
     save_every: SaveEvery = None,
     seed: Seed = None,
@@ -112,7 +113,7 @@ def prior(
     threads: Threads = None,
 ) -> int:
     """Train a prior on captioned pictures, for one VQGAN and one CLIP. Ctrl-C keeps what is done."""
-    said = _said(locals())
+    said = _said({**locals(), "fine": fine or None})
     return _run("train_prior", "train_own_prior", folder, out, said, device, threads)
 
 

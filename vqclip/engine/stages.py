@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -23,31 +23,60 @@ from vqclip.ops.resample import stretch
 
 @dataclass(frozen=True)
 class Stage:
-    """One size, in latent cells (rows, columns), and the course at that size."""
+    """One size, in latent cells (rows, columns), and the course at that size.
+
+    kept is the share of the painting so far that stays as it is sketched over for this stage; None = it goes on as it
+    is.
+    """
 
     grid: tuple[int, int]
     course: Course
+    kept: float | None = None
+
+
+SketchOver = Callable[[Tensor, int], Tensor]
+"""Makes of a picture [1, 3, H, W] in [0, 1] the latent that a stage, by its number, begins with."""
 
 
 def plan_stages(
-    course: Course, grid: tuple[int, int], coarse: float = 0.0, halvings: int = 1, taper: float = 1.0
+    course: Course,
+    grid: tuple[int, int],
+    coarse: float = 0.0,
+    halvings: int = 1,
+    taper: float = 1.0,
+    *,
+    turns: Sequence[float] = (),
+    refine: float | None = None,
 ) -> list[Stage]:
     """Splits a course: the share `coarse` of its steps at smaller sizes, each half the next, and the rest at full size.
 
     The smaller sizes share their steps alike. The schedule runs anew in each stage, from the share `taper` of the rate
-    of the stage before. Sizes of fewer than two cells and stages without a step are left out.
+    of the size before. Sizes of fewer than two cells and stages without a step are left out. The first size is cut into
+    as many more stages as there are turns, each of which begins sketched over, with the share of a turn kept; the last
+    one begins so with the share `refine`.
     """
     early = max(0, min(round(course.steps * coarse), course.steps - 1))
     grids = [grid]
     while len(grids) <= min(halvings, early) and min(grids[0]) >= 4:
         grids.insert(0, ((grids[0][0] + 1) // 2, (grids[0][1] + 1) // 2))
     smaller = len(grids) - 1
-    if not smaller:
-        return [Stage(grid, course)]
-    ends = [early * number // smaller for number in range(smaller + 1)] + [course.steps]
-    return [
+    ends = [early * number // max(1, smaller) for number in range(smaller + 1)] + [course.steps]
+    stages = [
         Stage(one, replace(course, steps=b - a, learning_rate=course.learning_rate * taper**number))
         for number, (one, (a, b)) in enumerate(zip(grids, pairwise(ends), strict=True))
+    ]
+    if smaller:
+        stages[-1] = replace(stages[-1], kept=refine)
+    return [*_in_turns(stages[0], turns), *stages[1:]]
+
+
+def _in_turns(stage: Stage, turns: Sequence[float]) -> list[Stage]:
+    """A stage cut into equal parts, each but the first one beginning with a turn's share of what was there."""
+    turns = turns[: max(0, stage.course.steps - 1)]
+    ends = [stage.course.steps * number // (len(turns) + 1) for number in range(len(turns) + 2)]
+    return [
+        replace(stage, course=replace(stage.course, steps=b - a), kept=kept)
+        for kept, (a, b) in zip((stage.kept, *turns), pairwise(ends), strict=True)
     ]
 
 
@@ -60,13 +89,15 @@ def paint_stages(
     cutouts: CutoutSettings,
     extras: Extras = (),
     encoder: ImageEncoder | None = None,
+    over: SketchOver | None = None,
     thrift: Thrift | None = None,
     graph: bool = False,
 ) -> Iterator[Step]:
     """Paints stage by stage as one stream of events 0 .. steps; see `paint`.
 
     state is `begin(latent of the first stage's grid, seeds)`, or an event's `state()`, which knows its stage. A stage
-    begins with the one before it, finished, enlarged and encoded; without an encoder its latent is enlarged.
+    begins with the one before it, finished, enlarged and encoded; without an encoder its latent is enlarged. A stage
+    that says what is kept begins with what `over` makes of it.
     """
     steps = sum(stage.course.steps for stage in stages)
     number = state.get("stage", 0)
@@ -82,8 +113,7 @@ def paint_stages(
         else:
             return
         first, number = first + course.steps, number + 1
-        grid = stages[number].grid
-        latent = enlarge(event.latent, event.image, grid, decoder.stride, encoder, wrap=cutouts.wrap)
+        latent = _beginning(event, stages[number], number, decoder.stride, encoder, over, cutouts.wrap)
         skipped = event.state()["skipped"]
         state = {**begin(latent, state["seeds"], step=first), "skipped": skipped}
 
@@ -106,6 +136,23 @@ def enlarge(
         return stretch(latent, grid, "bilinear", wrap)
     size = (grid[0] * stride, grid[1] * stride)
     return encoder.tokenize(stretch(image, size, "bicubic", wrap).clamp(0, 1))[0]
+
+
+def _beginning(
+    event: Step,
+    stage: Stage,
+    number: int,
+    stride: int,
+    encoder: ImageEncoder | None,
+    over: SketchOver | None,
+    wrap: Wrap,
+) -> Tensor:
+    """The first latent of a stage, after the last event of the one before."""
+    if stage.kept is not None and over is not None:
+        return over(event.image, number)
+    if event.latent.shape[2:] == stage.grid:
+        return event.latent
+    return enlarge(event.latent, event.image, stage.grid, stride, encoder, wrap=wrap)
 
 
 def _placed(event: Step, stage: int, steps: int) -> Step:

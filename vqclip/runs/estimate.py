@@ -11,6 +11,7 @@ from vqclip.errors import MemoryFullError
 from vqclip.prompts import parse_clip, share_of
 from vqclip.runs.cores import usual_threads
 from vqclip.runs.free import device_of, free_on, probable_itemsize
+from vqclip.runs.plan import needs_encoder
 from vqclip.runs.rates import GUESS, Measured, predict, rate_key, recall
 from vqclip.runs.workload import clip_cost, decoder_cost, piece_bytes
 from vqclip.settings import Delivery, Settings
@@ -70,7 +71,7 @@ def work_of(settings: Settings, *, level: int = 0, encoder: bool = False) -> Wor
     itemsize = itemsize_of(settings)
     sides = (settings.height or 256), (settings.width or 256)
     grid = tuple(max(1, round(side * 0.5**level / config.stride)) for side in sides)
-    reads = encoder or bool(settings.coarse or settings.init in ("image", "noise", "gradient"))
+    reads = encoder or needs_encoder(settings)
     lean = bool(settings.lean)
     decoder = decoder_cost(config, (grid[0], grid[1]), itemsize=itemsize, lean=lean, encoder=reads)
     costs = [clip_cost(clip, itemsize=itemsize) for clip in clips if clip]

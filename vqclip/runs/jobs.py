@@ -14,7 +14,7 @@ from vqclip.presets import merge
 from vqclip.prompts import ClipChoice, parse_clip, parse_image_prompt
 from vqclip.prompttable import Problem
 from vqclip.runs.inputs import check_inputs
-from vqclip.runs.plan import resolve
+from vqclip.runs.plan import needs_encoder, resolve
 from vqclip.runs.recipe import plain_name
 from vqclip.settings import SEEDS, Settings
 from vqclip.store.clips import clip_name
@@ -53,9 +53,9 @@ class Job:
     def group(self) -> tuple[object, ...]:
         """Equal for jobs that are painted with the same models in memory."""
         settings = self.settings
-        reads = settings.coarse or settings.init in ("image", "noise", "gradient")
+        reads = needs_encoder(settings)
         models = settings.vqgan, settings.vqgan_config, settings.clip, settings.prior
-        return *models, settings.dtype, settings.tile, bool(reads)
+        return *models, settings.dtype, settings.tile, reads
 
 
 @dataclass

@@ -12,7 +12,7 @@ from vqclip.engine.recovery import with_recovery
 from vqclip.engine.stages import Stage, paint_stages
 from vqclip.engine.thrift import Thrift
 from vqclip.events import Step
-from vqclip.runs.parts import Parts
+from vqclip.runs.parts import Parts, sketch_stage
 
 
 def painting(
@@ -31,6 +31,7 @@ def painting(
             cutouts=parts.cutouts,
             extras=parts.extras,
             encoder=parts.vqgan if parts.vqgan.can_encode else None,
+            over=lambda image, number: sketch_stage(parts, image, number, thrift),
             thrift=thrift,
             graph=graph,
         )

@@ -17,6 +17,7 @@ from vqclip.engine.precision import choose_dtype
 from vqclip.engine.stages import Stage, plan_stages
 from vqclip.engine.starts import from_codes, from_image, gradient_image, noise_image
 from vqclip.engine.streams import stream
+from vqclip.engine.thrift import Thrift
 from vqclip.models.interfaces import Perceptor
 from vqclip.models.vqgan import VQGAN
 from vqclip.ops.bands import PLAIN, Wrap
@@ -27,9 +28,9 @@ from vqclip.ops.pixels import fit, to_tensor
 from vqclip.prompts import Prompt, parse_clip, parse_image_prompt, parse_prompts
 from vqclip.runs.inputs import check_pictures
 from vqclip.runs.pictures import read_picture
-from vqclip.runs.plan import round_size
+from vqclip.runs.plan import needs_encoder, round_size
 from vqclip.runs.recipe import plain_name
-from vqclip.runs.sketch import require_its_vqgan, sketch
+from vqclip.runs.sketch import again, can_refine, require_its_vqgan, sketch
 from vqclip.settings import Settings
 from vqclip.store.folder import digest, locate
 from vqclip.store.openclip import fetch_notice, load_clip
@@ -86,8 +87,8 @@ def build_parts(
     check_pictures(settings)
     require_its_vqgan(settings)
     dtype = choose_dtype(device, settings.dtype)
-    reads = settings.coarse or settings.init in ("image", "noise", "gradient")
-    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder or bool(reads), wrap_of(settings))
+    encoder = encoder or needs_encoder(settings)
+    vqgan = _vqgan(settings.vqgan, settings.vqgan_config, dtype, device, encoder, wrap_of(settings))
     settings = round_size(settings, vqgan.stride, note)
     settings = settings.changed(dtype="bfloat16" if dtype is torch.bfloat16 else "float32")
     cutouts = _cutouts(settings, vqgan.stride)
@@ -95,8 +96,7 @@ def build_parts(
     if others:
         looks = [replace(look, copies=_copies(look, dtype, device, offline, others)) for look in looks]
     grid = _grid(settings, vqgan.stride)
-    sizes = settings.coarse or 0.0, settings.halvings or 1, settings.taper or 1.0
-    stages = plan_stages(_course(settings), grid, *sizes)
+    stages = _stages(settings, grid)
     if settings.init == "prior":
         latent = sketch(settings, vqgan, looks, stages[0].grid, cutouts)
     else:
@@ -111,6 +111,24 @@ def build_parts(
     if settings.prior:
         models[f"prior:{plain_name(settings.prior)}"] = digest(locate(settings.prior, "prior"))
     return Parts(settings, vqgan, looks, latent, stages, cutouts, extras, models)
+
+
+def sketch_stage(parts: Parts, image: Tensor, number: int, thrift: Thrift | None = None) -> Tensor:
+    """The latent that a stage begins with where the prior sketches over the picture [1, 3, H, W] of the one before."""
+    stage = parts.stages[number]
+    how: dict[str, Any] = {"over": image, "kept": stage.kept, "turn": number, "thrift": thrift}
+    how["fine"] = stage.grid != parts.stages[number - 1].grid
+    return sketch(parts.settings, parts.vqgan, parts.looks, stage.grid, parts.cutouts, **how)
+
+
+def _stages(settings: Settings, grid: tuple[int, int]) -> list[Stage]:
+    """The stages of a painting; those of a sketch begin with the prior's turns where it has learnt to take them."""
+    sizes = settings.coarse or 0.0, settings.halvings or 1, settings.taper or 1.0
+    if settings.init != "prior":
+        return plan_stages(_course(settings), grid, *sizes)
+    turns = again(settings.sketch_again or 0)
+    refine = settings.refine if settings.refine and can_refine(settings, grid) else None
+    return plan_stages(_course(settings), grid, *sizes, turns=turns, refine=refine)
 
 
 def make_looks(

@@ -72,6 +72,12 @@ def _start(values: Mapping[str, Any]) -> str:
     return values.get("init") or meant or _model(values).defaults["init"]
 
 
+def needs_encoder(settings: Settings) -> bool:
+    """Whether pictures are read into the latent: the start, a smaller size of itself, or what is sketched over."""
+    turns = settings.init == "prior" and settings.sketch_again
+    return bool(settings.coarse or turns or settings.init in ("image", "noise", "gradient"))
+
+
 def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> Settings:
     """Width and height as the nearest multiples of the stride (at least two cells), saying so where they change."""
     asked = (settings.width or 0, settings.height or 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +22,14 @@ from vqclip.errors import ModelError
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
 from vqclip.ops.cutouts import CutoutSettings
+from vqclip.ops.resample import stretch
 from vqclip.prompts import parse_prompts
 from vqclip.runs.recipe import plain_name
 from vqclip.settings import Settings
 from vqclip.store.folder import digest, locate
 from vqclip.store.openclip import load_clip
 from vqclip.store.perceptor import ClipPerceptor
-from vqclip.store.priors import Pair, load_prior, trained_with
+from vqclip.store.priors import Pair, load_prior, prior_outline, trained_with
 from vqclip.store.starter import STARTER
 from vqclip.words import counted
 
@@ -64,16 +66,18 @@ def sketch(
     cutouts: CutoutSettings,
     *,
     over: Tensor | None = None,
-    kept: float = 0.0,
+    kept: float | None = None,
+    turn: int = 0,
+    fine: bool = False,
     thrift: Thrift | None = None,
 ) -> Tensor:
     """What the prior of the settings makes of the prompts: a latent [1, C, *grid], enlarged from the size it knows.
 
-    Of several sketches it is the one that the looks like best, and of as many over that one again, as often as the
-    settings say. The prior reads through the CLIP among them that it was trained with, or through the starter's. over
-    [1, 3, H, W] is a picture to sketch over once, of which the share `kept` stays (see `Prior.sample`); the VQGAN then
-    needs its encoder. The looks spend memory as `thrift` says. Raises: ModelError if there is none such, or the prior
-    does not fit the VQGAN.
+    Of several sketches it is the one that the looks like best. The prior reads through the CLIP among them that it was
+    trained with, or through the starter's. over [1, 3, H, W] is a picture to sketch over, of which the share `kept`
+    stays (see `Prior.sample`); the VQGAN then needs its encoder. fine sketches at the finer of the sizes that the prior
+    knows, a quarter as often. Every turn has noise of its own. The looks spend memory as `thrift` says.
+    Raises: ModelError if there is no such CLIP, or the prior does not fit the VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
     prior = _loaded(name, digest(locate(name, "prior")), device)
@@ -84,22 +88,17 @@ def sketch(
         )
     clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
     text, count = _read(settings, prior, clips, name), settings.sketches or 1
-    small, rng = sketch_grid(grid, prior.config.grid), stream(settings.seed or 0, "init")
-    start = None
+    count = max(1, count // 4) if fine else count  # a finer one is four times the work
+    small = sketch_grid(grid, prior.config.fine_grid if fine else prior.config.grid)
+    rng, start = stream(settings.seed or 0, "init", *([turn] if turn else [])), None
     if over is not None:
-        size = (small[0] * vqgan.stride, small[1] * vqgan.stride)
-        start = from_image(vqgan, F.interpolate(over, size, mode="area"))
+        start = from_image(vqgan, _resized(over, (small[0] * vqgan.stride, small[1] * vqgan.stride), cutouts))
 
-    def drawn(over: Tensor | None, kept: float) -> Tensor:
-        words = text.expand(count, -1)
-        return from_prior(
-            lambda noise: prior.sample(words, noise.to(device), over=over, kept=kept), channels, small, [rng] * count
-        )
-
-    latent = _liked(drawn(start, kept), settings, vqgan, looks, cutouts, thrift)
-    for share in again(0 if over is not None else settings.sketch_again):
-        more = drawn(vqgan.quantize(latent)[0].float(), share)
-        latent = _liked(torch.cat([latent, more]), settings, vqgan, looks, cutouts, thrift)
+    how: dict[str, Any] = {"over": start, "kept": kept or 0.0}
+    how |= {"guidance": settings.guidance} if settings.guidance is not None else {}
+    words = text.expand(count, -1)
+    drawn = from_prior(lambda noise: prior.sample(words, noise.to(device), **how), channels, small, [rng] * count)
+    latent = _liked(drawn, settings, vqgan, looks, cutouts, thrift)
     if small == grid:
         return latent
     with torch.no_grad():
@@ -107,8 +106,23 @@ def sketch(
     return enlarge(latent, image, grid, vqgan.stride, vqgan if vqgan.can_encode else None, wrap=cutouts.wrap)
 
 
+def _resized(image: Tensor, size: tuple[int, int], cutouts: CutoutSettings) -> Tensor:
+    """A picture [1, 3, H, W] at another size: smooth where it grows, of whole areas where it shrinks."""
+    if size[0] > image.shape[2]:
+        return stretch(image, size, "bicubic", cutouts.wrap).clamp(0, 1)
+    return F.interpolate(image, size, mode="area")
+
+
+def can_refine(settings: Settings, grid: tuple[int, int]) -> bool:
+    """Whether the prior has learnt to refine a painting of that size, at the size that it has been painted at so far.
+
+    Raises: ModelError if the prior is damaged.
+    """
+    return min(grid) <= prior_outline(settings.prior or STARTER).fine_grid
+
+
 def again(times: int) -> list[float]:
-    """How much of the best sketch is kept whenever it is sketched over: ever more, from less than a third to a half."""
+    """How much of a painting is kept whenever it is sketched over: ever more, from less than a third to a half."""
     first, last = KEPT
     return [first + (last - first) * n / max(1, times - 1) for n in range(times)]
 

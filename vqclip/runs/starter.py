@@ -49,7 +49,7 @@ VQGAN_CONFIG = VQGANConfig(
     embedding_channels=16,
     codes=4096,
 )
-PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, text_channels=128, channels=(64, 96, 112))
+PRIOR_CONFIG = PriorConfig(latent_channels=16, grid=16, fine_grid=32, text_channels=128, channels=(64, 96, 112))
 SMALL_SIDE, LARGE_SIDE = 128, 256
 CROPS = (64, 128)
 """The sides of the crops that the VQGAN learns from, in turn; of the large ones there are fewer, of the same area."""
@@ -59,19 +59,19 @@ CROPS = (64, 128)
 class StarterTraining:
     """How long each stage is, and what it learns from: `shards` x `shard` scenes at 128 px, then `large` at 256 px.
 
-    The prior learns from the first `sketched` of the scenes.
+    The prior learns from the first `sketched` of the scenes, and from all large ones.
     """
 
     shards: int = 2
     shard: int = 12000
-    large: int = 3000
-    sketched: int = 12000
+    large: int = 8400
+    sketched: int = 24000
     clip: ClipTraining = field(default_factory=lambda: ClipTraining(steps=2500))
     vqgan: VQGANTraining = field(
         default_factory=lambda: VQGANTraining(steps=8100, squares=2.0, edges=0.25, perception=0.2, average=0.995)
     )
     painted: AdversarialTraining = field(default_factory=lambda: AdversarialTraining(steps=1700))
-    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=8000, learning_rate=2e-3, average=0.997))
+    prior: PriorTraining = field(default_factory=lambda: PriorTraining(steps=14000, learning_rate=2e-3, average=0.997))
 
 
 class StarterRun:
@@ -91,6 +91,13 @@ class StarterRun:
                 self._render(path, count, SMALL_SIDE, number * count)
         return load_scenes(paths, seed=TRAINING_SEED)
 
+    def _large_scenes(self) -> SceneSet:
+        """The scenes [N, 256, 256, 3] that come after the others, rendered where they are missing."""
+        path, after = self.folder / f"s{LARGE_SIDE}-0.npy", self.training.shards * self.training.shard
+        if not path.exists():
+            self._render(path, self.training.large, LARGE_SIDE, after)
+        return load_scenes([path], seed=TRAINING_SEED, start=after)
+
     def train_clip(self, *sinks: Sink) -> None:
         """The first stage: a CLIP that tells scenes apart."""
         parts, data = self.clip_parts(), self.scenes()
@@ -108,11 +115,13 @@ class StarterRun:
 
     def train_prior(self, *sinks: Sink) -> None:
         """The third stage: the prior, on the VQGAN's codes and the CLIP's text embeddings."""
-        sketches = self._sketches()
+        sketches = self._sketches(self.scenes(), self.training.sketched)
+        fine = self._sketches(self._large_scenes(), self.training.large)
         model = Prior(PRIOR_CONFIG).to(memory_format=torch.channels_last)
         fit_scale(model, sketches.latents(torch.arange(0, len(sketches.codes), 16)))
         parts = PriorParts(model)
-        self._drive("prior", parts, lambda start: train_prior(parts, sketches, self.training.prior, start=start), sinks)
+        training = self.training.prior
+        self._drive("prior", parts, lambda start: train_prior(parts, sketches, training, fine=fine, start=start), sinks)
 
     def train_against_painted(self, *sinks: Sink) -> None:
         """The fourth stage: the CLIP's picture tower learns what painted pictures and sketches lack."""
@@ -213,13 +222,10 @@ class StarterRun:
 
     def _crops(self) -> Callable[[int], Tensor]:
         """Batches of crops by step, three in four from scenes at 128 px and one from a scene at 256 px."""
-        path = self.folder / f"s{LARGE_SIDE}-0.npy"
-        if not path.exists():
-            after = self.training.shards * self.training.shard
-            self._render(path, self.training.large, LARGE_SIDE, after)
+        large = self._large_scenes().images
         self.scenes()
         small = np.load(self.folder / f"s{SMALL_SIDE}-0.npy", mmap_mode="r")
-        sources = [small, small, small, np.load(path, mmap_mode="r")]
+        sources = [small, small, small, large]
         training = self.training.vqgan
 
         def crops(step: int) -> Tensor:
@@ -231,11 +237,11 @@ class StarterRun:
         return crops
 
     @torch.no_grad()
-    def _sketches(self) -> Sketches:
-        """The codes of scenes and the embeddings of all their captions, made once and kept in memory."""
-        data, vqgan, clip = self.scenes(), self.vqgan().cast(torch.bfloat16), self.clip_parts()
+    def _sketches(self, data: SceneSet, count: int) -> Sketches:
+        """The codes of so many scenes and the embeddings of all their captions, made once and kept in memory."""
+        vqgan, clip = self.vqgan().cast(torch.bfloat16), self.clip_parts()
         clip.load(self._finished("clip"))
-        count = min(self.training.sketched, len(data))
+        count = min(count, len(data))
         batches = np.array_split(np.arange(count), max(1, count // 4))  # larger ones wait for memory
         codes = torch.cat([picture_codes(vqgan, data.pictures(batch)) for batch in batches])
         flat = [text for texts in data.captions[:count] for text in texts]

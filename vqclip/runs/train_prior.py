@@ -49,7 +49,11 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class PriorJob:
-    """What can be said of a prior's training. size: of the pictures, in pixels; channels: of each level."""
+    """What can be said of a prior's training.
+
+    size: of the pictures, in pixels; fine: it also learns to refine pictures of twice that size; channels: of each
+    level.
+    """
 
     vqgan: str = "starter"
     clip: str = "starter"
@@ -57,6 +61,7 @@ class PriorJob:
     minutes: float | None = None
     batch: int = 64
     size: int = 128
+    fine: bool = False
     channels: tuple[int, ...] = (64, 96, 112)
     learning_rate: float = 2e-3
     save_every: int = 250
@@ -96,12 +101,14 @@ def train_own_prior(
     _check(job, vqgan)
     data = CaptionedGallery(items, size=job.size, note=note)
     sketches = sketch(data, vqgan, clip)
+    larger = CaptionedGallery(items, size=2 * job.size, note=note) if job.fine else None
+    fine = replace(sketches, codes=_codes(larger, vqgan)) if larger is not None else None
     parts = _build(job, sketches, where)
     place.keep_plan("prior", job, training)
     checkpoint = Checkpoint(place.checkpoint, parts.state, every=job.save_every)
 
     def loop(start: int) -> Iterator[TrainStep]:
-        return train_prior(parts, sketches, training, start=start)
+        return train_prior(parts, sketches, training, fine=fine, start=start)
 
     sinks = usual_sinks(place, "prior", job.save_every, note)
     sheet = Sheet(
@@ -123,13 +130,18 @@ def sketch(data: CaptionedGallery, vqgan: VQGAN, clip: ClipPerceptor) -> Sketche
 
     A picture with fewer captions than the one with the most has them repeated.
     """
-    device = vqgan.codebook.device
-    parts = torch.arange(len(data)).split(CHUNK)
-    codes = torch.cat([picture_codes(vqgan, data.pictures(part.numpy()).to(device)).cpu() for part in parts])
+    codes = _codes(data, vqgan)
     most = min(MOST_CAPTIONS, max(len(said) for said in data.captions))
     texts = [said[n % len(said)] for said in data.captions for n in range(most)]
     rows = [clip.embed_text(texts[n : n + 256]).cpu() for n in range(0, len(texts), 256)]
     return Sketches(codes, torch.cat(rows).view(len(data), most, -1), vqgan.codebook.detach().cpu().clone())
+
+
+@torch.no_grad()
+def _codes(data: CaptionedGallery, vqgan: VQGAN) -> Tensor:
+    device = vqgan.codebook.device
+    parts = torch.arange(len(data)).split(CHUNK)
+    return torch.cat([picture_codes(vqgan, data.pictures(part.numpy()).to(device)).cpu() for part in parts])
 
 
 def _check(job: PriorJob, vqgan: VQGAN) -> None:
@@ -144,6 +156,7 @@ def _build(job: PriorJob, sketches: Sketches, device: torch.device) -> PriorPart
     config = PriorConfig(
         latent_channels=sketches.codebook.shape[1],
         grid=sketches.codes.shape[1],
+        fine_grid=2 * sketches.codes.shape[1] if job.fine else 0,
         text_channels=sketches.texts.shape[2],
         channels=job.channels,
     )

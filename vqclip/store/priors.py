@@ -53,13 +53,18 @@ def trained_with(name_or_path: str | Path) -> Pair:
     return Pair(*named[False], *named[True])
 
 
+def prior_outline(name_or_path: str | Path) -> PriorConfig:
+    """The shape of a prior, read without its weights. Raises: ModelError if it is missing, damaged or not a prior."""
+    path = locate(name_or_path, "prior")
+    return _config(_header(path).get("config"), path.name)
+
+
 def load_prior(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> Prior:
     """Loads a prior, frozen, in float32: "starter" or one of our own files.
 
     Raises: ModelError if it is missing, damaged or not a prior.
     """
-    path = locate(name_or_path, "prior")
-    config = _config(_header(path).get("config"), path.name)
+    path, config = locate(name_or_path, "prior"), prior_outline(name_or_path)
     weights = {name: tensor.float() for name, tensor in read_weights(path).items()}
     require_finite(weights, path.name)
     try:
@@ -86,6 +91,7 @@ def _config(values: Any, label: str) -> PriorConfig:
         config = PriorConfig(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
         sides = (config.latent_channels, config.grid, config.text_channels, config.heads, *config.channels)
         sane = all(type(side) is int and 0 < side < 2**16 for side in sides)
+        sane = sane and type(config.fine_grid) is int and 0 <= config.fine_grid < 2**16
         sane = sane and 0 < len(config.channels) <= MOST_LEVELS and all(type(n) is int for n in config.attention_levels)
         fits = sane and all(channels % config.heads == 0 for channels in config.channels)
     except (TypeError, AttributeError) as error:

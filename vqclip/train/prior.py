@@ -20,7 +20,11 @@ from vqclip.train.averages import update_average
 
 @dataclass(frozen=True)
 class PriorTraining:
-    """The numbers of a prior's training. nothing is the share of pictures whose words are withheld."""
+    """The numbers of a prior's training.
+
+    nothing is the share of pictures whose words are withheld; batch is that of the coarser size, the finer one has a
+    quarter of it, seen only from the share `refined` of the flow's time on: there it refines what is there already.
+    """
 
     steps: int = 10000
     batch: int = 64
@@ -28,6 +32,7 @@ class PriorTraining:
     warmup: int = 200
     nothing: float = 0.12
     average: float = 0.999
+    refined: float = 0.3
     seed: int = 4
 
 
@@ -86,23 +91,37 @@ def fit_scale(prior: Prior, latents: Tensor) -> None:
     prior.std.copy_(flat.std(1))
 
 
-def train_prior(parts: PriorParts, data: Sketches, training: PriorTraining, *, start: int = 0) -> Iterator[TrainStep]:
+def train_prior(
+    parts: PriorParts, data: Sketches, training: PriorTraining, *, fine: Sketches | None = None, start: int = 0
+) -> Iterator[TrainStep]:
     """Trains in place, one batch an event; go on later from `start` with `parts.load`.
 
+    fine are further pictures at twice the size: every second batch is of them.
     Source: rectified flow (Liu et al., 2022); times drawn logit-normally (Esser et al., 2024).
     """
+    seen = 0 if fine is None else start // 2 * (_fine_batch(training) - training.batch)
+    seen += start * training.batch
     for step in range(start, training.steps):
         rng = torch.Generator().manual_seed(training.seed * 1_000_003 + step)
-        indices = torch.randint(len(data.codes), (training.batch,), generator=rng)
-        which = torch.randint(data.texts.shape[1], (training.batch,), generator=rng)
-        clean = parts.model.normalize(data.latents(indices).to(parts.device))
-        text = data.texts[indices, which].float()
-        text = text * (torch.rand(training.batch, 1, generator=rng) >= training.nothing)
-        time = torch.sigmoid(torch.randn(training.batch, generator=rng))
+        refining = fine is not None and step % 2 == 1
+        source = fine if fine is not None and refining else data
+        batch = _fine_batch(training) if refining else training.batch
+        indices = torch.randint(len(source.codes), (batch,), generator=rng)
+        which = torch.randint(source.texts.shape[1], (batch,), generator=rng)
+        clean = parts.model.normalize(source.latents(indices).to(parts.device))
+        text = source.texts[indices, which].float()
+        text = text * (torch.rand(batch, 1, generator=rng) >= training.nothing)
+        time = torch.randn(batch, generator=rng)
+        time = training.refined + (1 - training.refined) * torch.sigmoid(time) if refining else torch.sigmoid(time)
         noise = torch.randn(clean.shape, generator=rng)
         loss = _update(parts, *(part.to(parts.device) for part in (clean, noise, time, text)), training, step)
         update_average(parts.averaged, parts.model, min(training.average, (step + 1) / (step + 10)))
-        yield TrainStep(step + 1, training.steps, {"flow": float(loss)}, (step + 1) * training.batch)
+        seen += batch
+        yield TrainStep(step + 1, training.steps, {"fine flow" if refining else "flow": float(loss)}, seen)
+
+
+def _fine_batch(training: PriorTraining) -> int:
+    return max(1, training.batch // 4)
 
 
 def _update(

@@ -75,8 +75,12 @@ def render_scenes(
 
 
 def load_scenes(paths: Sequence[Path], *, seed: int, start: int = 0) -> SceneSet:
-    """Reads what `render_scenes` wrote: files that follow one another without a gap from `start`."""
-    images = np.concatenate([np.load(path) for path in paths])
+    """Reads what `render_scenes` wrote: files that follow one another without a gap from `start`.
+
+    One file alone stays on disk until its pictures are asked for.
+    """
+    kept = [np.load(path, mmap_mode="r") for path in paths]
+    images = kept[0] if len(kept) == 1 else np.concatenate(kept)
     known = [scene_of(seed, start + i)[:2] for i in range(len(images))]
     return SceneSet(images, [scene for scene, _ in known], [captions for _, captions in known])
 
