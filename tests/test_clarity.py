@@ -68,7 +68,7 @@ def test_the_faint_weave_of_cells_goes_and_edges_and_strong_texture_stay():
     ways = {strength: (_woven(strength), calmed(_woven(strength), 1.0)) for strength in (0.02, 0.1)}
     flat = (..., slice(16, -16), slice(16, 100))
     left = {strength: float(calm[flat].std() / image[flat].std()) for strength, (image, calm) in ways.items()}
-    assert left[0.02] < 0.15 and left[0.1] > 0.6
+    assert left[0.02] < 0.2 and left[0.1] > 0.6
     image, calm = ways[0.02]
     step = calm[..., 128].mean() - calm[..., 127].mean()
     assert step > 0.95 * (image[..., 128].mean() - image[..., 127].mean())
