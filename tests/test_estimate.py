@@ -293,3 +293,14 @@ def test_a_graph_and_cutouts_of_changing_shapes_do_not_go_together(tiny_models, 
     delivery = Delivery(output=f"{tmp_path}/", device="cpu", graph=True, quiet=True)
     with pytest.raises(UsageError, match="fixed shapes"):
         paint_picture(settings(cutout_method="crops"), delivery, on_note=print)
+
+
+def test_a_plan_counts_what_the_prior_takes():
+    def seconds(**said):
+        return estimate(resolve(Settings.make({"prompt": "a", **said}))[0], CPU).total
+
+    alone = seconds(sketches=1, sketch_again=0)
+    assert seconds(sketches=1, sketch_again=2) > alone and seconds(sketches=8, sketch_again=0) > alone
+    assert seconds(sketches=8, sketch_again=2) > seconds(sketches=8, sketch_again=0)
+    assert seconds(steps=0, sketches=8, sketch_again=2) == seconds(steps=0, sketches=8, sketch_again=0) > 0
+    assert seconds(init="codes", sketches=8) == seconds(init="codes", sketches=1)

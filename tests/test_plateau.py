@@ -1,4 +1,4 @@
-"""Stopping where nothing improves: by windows of the loss, at the full size only, with a last event of its own."""
+"""Stopping where nothing improves: by windows of the loss, of the last stage only, with a last event of its own."""
 
 import torch
 
@@ -16,10 +16,10 @@ def finish(state) -> Step:
     return event(state["step"], -1.0, steps=state["step"])
 
 
-def drained(losses, **more):
+def drained(losses, since=0, **more):
     steps = len(losses) - 1
     events = (event(n, loss, steps=steps, **more) for n, loss in enumerate(losses))
-    return list(until_plateau(events, finish, size=(8, 8), window=5))
+    return list(until_plateau(events, finish, since=since, window=5))
 
 
 def test_a_loss_that_keeps_falling_runs_to_the_end():
@@ -38,5 +38,7 @@ def test_a_loss_that_only_jumps_about_ends_too():
     assert len(drained([0.8, 0.9, 0.7, 0.85, 0.75] * 40)) < 30
 
 
-def test_a_coarse_stage_does_not_count():
-    assert len(drained([0.5] * 100, side=4)) == 100
+def test_what_is_still_sketched_over_does_not_count():
+    assert len(drained([0.5] * 100, since=100)) == 100
+    # the first window that counts is 60 .. 64; the two after it bring nothing
+    assert drained([0.5] * 100, since=60)[-1].index == 74

@@ -22,11 +22,10 @@ from vqclip.engine.film import FADING, turned
 from vqclip.engine.paint import paint
 from vqclip.films import FilmSettings
 from vqclip.models.prior import Prior
-from vqclip.runs import sketch as sketch_room
 from vqclip.runs.jobs import identify, make_job
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
-from vqclip.runs.plan import resolve
+from vqclip.runs.plan import again, resolve
 from vqclip.runs.shots import sketched_anew
 from vqclip.settings import Settings
 from vqclip.sinks.metadata import read_recipe
@@ -383,14 +382,14 @@ def painted(tiny_models: Any, prior: Path, **settings: Any) -> Image.Image:
 
 
 def test_prior_and_painter_take_turns_as_often_as_is_asked(make, tiny_models, drawn):
-    painted(tiny_models, make(), steps=7, coarse=0.0, sketches=3, sketch_again=2)
+    painted(tiny_models, make(), steps=7, coarse=0.0, sketches=3, sketch_again=2, width=16, height=16)
     assert [one["kept"] for one in drawn] == [0.0, 0.3, 0.5] and {one["count"] for one in drawn} == {3}
     assert [one["over"] is None for one in drawn] == [True, False, False]
     assert len({one["noise"] for one in drawn}) == 3, "every turn has noise of its own"
     drawn.clear()
     painted(tiny_models, make(), steps=0, sketches=3, sketch_again=2)
     assert len(drawn) == 1, "without a step nothing is painted that could be sketched over"
-    assert sketch_room.again(0) == [] and sketch_room.again(1) == [0.3]
+    assert again(0) == [] and again(1) == [0.3]
 
 
 def test_a_prior_that_knows_a_finer_size_refines_at_the_full_one(make, tiny_models, drawn):
@@ -405,8 +404,21 @@ def test_a_prior_that_knows_a_finer_size_refines_at_the_full_one(make, tiny_mode
         assert [one["kept"] for one in drawn] == [0.0, 0.3]
 
 
-def test_a_larger_painting_than_the_prior_can_refine_goes_on_as_it_is(make, tiny_models, drawn):
-    painted(tiny_models, make(fine_grid=8), steps=4, coarse=0.5, refine=0.6, sketch_again=0, width=64, height=64)
+def test_a_painting_is_sketched_over_at_its_own_size_or_not_at_all(make, tiny_models, drawn):
+    fine, run = make(fine_grid=8), {"steps": 4, "coarse": 0.5, "refine": 0.6, "sketch_again": 1, "sketches": 4}
+    painted(tiny_models, fine, width=64, height=64, **run)  # 8 x 8 cells, then 16 x 16
+    assert [(one["kept"], one["size"], one["count"]) for one in drawn] == [(0.0, (4, 4), 4), (0.3, (8, 8), 1)]
+    drawn.clear()
+    painted(tiny_models, fine, width=128, height=128, **run)  # 16 x 16 cells, then 32 x 32: the prior knows neither
+    assert [one["kept"] for one in drawn] == [0.0]
+    drawn.clear()
+    painted(tiny_models, fine, width=28, height=24, **{**run, "sketch_again": 0})  # 3 x 4 cells, then 6 x 7
+    assert [one["kept"] for one in drawn] == [0.0, 0.6] and drawn[1]["size"] == (8, 8)
+
+
+@pytest.mark.parametrize("tile", ["x", "y", "both"])
+def test_what_tiles_is_not_sketched_over_for_the_prior_would_leave_a_seam(make, tiny_models, drawn, tile):
+    painted(tiny_models, make(fine_grid=8), steps=6, coarse=0.5, refine=0.6, sketch_again=1, tile=tile)
     assert [one["kept"] for one in drawn] == [0.0]
 
 

@@ -17,13 +17,14 @@ LEAST_GAIN = 0.02
 
 
 def until_plateau(
-    events: Iterator[Step], finish: Callable[[State], Step], *, size: tuple[int, int], window: int = WINDOW
+    events: Iterator[Step], finish: Callable[[State], Step], *, since: int = 0, window: int = WINDOW
 ) -> Iterator[Step]:
     """Passes a loop's events on and ends it early, with a last event of its own, once it has stopped improving.
 
     The mean loss of each `window` steps (single ones jump, as cutouts are drawn anew) is held against the best before
     it. Two windows in a row that bring less than a fiftieth of all that was gained since the first end the loop;
-    finish(state) then makes the last event. Only pictures of the full size (height, width) count. The losses are read
+    finish(state) then makes the last event. Only steps from number `since` on count: before, the
+    picture still changes its size, or is sketched over. The losses are read
     once per window: the only wait for the device.
     """
     losses: list[float] = []
@@ -33,7 +34,7 @@ def until_plateau(
         if event.is_last:
             yield event
             return
-        if tuple(event.image.shape[2:]) == size:
+        if event.index >= since:
             waiting.append(event.loss)
         if len(waiting) == window:
             losses.append(float(torch.stack(waiting).mean()))

@@ -150,8 +150,6 @@ def _beginning(
     """The first latent of a stage, after the last event of the one before."""
     if stage.kept is not None and over is not None:
         return over(event.image, number)
-    if event.latent.shape[2:] == stage.grid:
-        return event.latent
     return enlarge(event.latent, event.image, stage.grid, stride, encoder, wrap=wrap)
 
 

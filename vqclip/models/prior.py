@@ -130,7 +130,7 @@ class Prior(nn.Module):
         noise: Tensor,
         *,
         steps: int = 25,
-        guidance: float = 4.5,
+        guidance: float = 3.0,
         over: Tensor | None = None,
         kept: float = 0.0,
     ) -> Tensor:

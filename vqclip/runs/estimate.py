@@ -11,7 +11,7 @@ from vqclip.errors import MemoryFullError
 from vqclip.prompts import parse_clip, share_of
 from vqclip.runs.cores import usual_threads
 from vqclip.runs.free import device_of, free_on, probable_itemsize
-from vqclip.runs.plan import needs_encoder
+from vqclip.runs.plan import again, needs_encoder
 from vqclip.runs.rates import GUESS, Measured, predict, rate_key, recall
 from vqclip.runs.workload import clip_cost, decoder_cost, piece_bytes
 from vqclip.settings import Delivery, Settings
@@ -24,6 +24,7 @@ LOADED = 100 * 2**20  # of that, what is loaded with the models
 HEAP = 250 * 2**20  # the most that the allocator keeps of what a step gives back
 MARGIN = 0.9
 SMALLEST = 64
+SKETCH = 1.6  # steps of the smallest size that one sketch takes, as measured with the starter
 SHRINK = 0.8
 
 
@@ -107,7 +108,15 @@ def estimate(settings: Settings, delivery: Delivery, *, encoder: bool = False) -
     step, *coarse = (predict(work.decode, work.look, rates) for work in works if work)
     share, steps = settings.coarse or 0.0, settings.steps or 0
     total = steps * (share * sum(coarse) / len(coarse) + (1 - share) * step)
-    return Estimate(BASE + full.bytes, step, total, measured)
+    return Estimate(BASE + full.bytes, step, total + _sketching(settings) * coarse[-1], measured)
+
+
+def _sketching(settings: Settings) -> float:
+    """What the sketches of a prior take, in steps of the smallest size: those at the start, and over the painting."""
+    if settings.init != "prior":
+        return 0.0
+    turns = again(settings.sketch_again or 0) if settings.steps else []
+    return SKETCH * (settings.sketches or 1) * (1 + sum(1 - kept for kept in turns))
 
 
 def estimate_all(jobs: Sequence[Settings], delivery: Delivery) -> Estimate | None:

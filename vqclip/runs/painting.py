@@ -39,9 +39,8 @@ def painting(
     events = with_recovery(start, state or begin(parts.latent, [seed]))
     if parts.settings.until == "end":
         return events
-    rows, columns = parts.stages[-1].grid
-    size = (rows * parts.vqgan.stride, columns * parts.vqgan.stride)
-    return until_plateau(events, lambda at: _finished(parts, at, thrift), size=size)
+    since = sum(stage.course.steps for stage in parts.stages[:-1])
+    return until_plateau(events, lambda at: _finished(parts, at, thrift), since=since)
 
 
 def _finished(parts: Parts, state: State, thrift: Thrift | None) -> Step:

@@ -28,9 +28,9 @@ from vqclip.ops.pixels import fit, to_tensor
 from vqclip.prompts import Prompt, parse_clip, parse_image_prompt, parse_prompts
 from vqclip.runs.inputs import check_pictures
 from vqclip.runs.pictures import read_picture
-from vqclip.runs.plan import needs_encoder, round_size
+from vqclip.runs.plan import again, needs_encoder, round_size
 from vqclip.runs.recipe import plain_name
-from vqclip.runs.sketch import again, can_refine, require_its_vqgan, sketch
+from vqclip.runs.sketch import knows, require_its_vqgan, sketch
 from vqclip.settings import Settings
 from vqclip.store.folder import digest, locate
 from vqclip.store.openclip import fetch_notice, load_clip
@@ -116,18 +116,21 @@ def build_parts(
 def sketch_stage(parts: Parts, image: Tensor, number: int, thrift: Thrift | None = None) -> Tensor:
     """The latent that a stage begins with where the prior sketches over the picture [1, 3, H, W] of the one before."""
     stage = parts.stages[number]
-    how: dict[str, Any] = {"over": image, "kept": stage.kept, "turn": number, "thrift": thrift}
-    how["fine"] = stage.grid != parts.stages[number - 1].grid
+    how: dict[str, Any] = {"over": image, "kept": stage.kept, "turn": number, "fine": True, "thrift": thrift}
     return sketch(parts.settings, parts.vqgan, parts.looks, stage.grid, parts.cutouts, **how)
 
 
 def _stages(settings: Settings, grid: tuple[int, int]) -> list[Stage]:
-    """The stages of a painting; those of a sketch begin with the prior's turns where it has learnt to take them."""
+    """The stages of a painting; one that began as a sketch has the prior's turns in it, at the sizes that it knows.
+
+    A picture that tiles has none: the prior would leave a seam where too few steps are left to mend it.
+    """
     sizes = settings.coarse or 0.0, settings.halvings or 1, settings.taper or 1.0
-    if settings.init != "prior":
-        return plan_stages(_course(settings), grid, *sizes)
-    turns = again(settings.sketch_again or 0)
-    refine = settings.refine if settings.refine and can_refine(settings, grid) else None
+    stages = plan_stages(_course(settings), grid, *sizes)
+    if settings.init != "prior" or any(wrap_of(settings)):
+        return stages
+    turns = again(settings.sketch_again or 0) if knows(settings, stages[0].grid) else []
+    refine = settings.refine if settings.refine and knows(settings, grid) else None
     return plan_stages(_course(settings), grid, *sizes, turns=turns, refine=refine)
 
 

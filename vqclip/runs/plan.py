@@ -20,6 +20,8 @@ from vqclip.store.starter import STARTER
 R = TypeVar("R", bound=Reel)
 MEGAPIXEL = 1024 * 1024
 
+KEPT = (0.3, 0.5)
+
 
 def resolve(settings: Settings) -> tuple[Settings, list[str]]:
     """Fills every open setting with the model's own, and draws a seed. Gives the settings and notes for the user.
@@ -76,6 +78,12 @@ def needs_encoder(settings: Settings) -> bool:
     """Whether pictures are read into the latent: the start, a smaller size of itself, or what is sketched over."""
     turns = settings.init == "prior" and settings.sketch_again
     return bool(settings.coarse or turns or settings.init in ("image", "noise", "gradient"))
+
+
+def again(times: int) -> list[float]:
+    """How much of a painting is kept whenever it is sketched over: ever more, from less than a third to a half."""
+    first, last = KEPT
+    return [first + (last - first) * n / max(1, times - 1) for n in range(times)]
 
 
 def round_size(settings: Settings, stride: int, note: Callable[[str], None]) -> Settings:

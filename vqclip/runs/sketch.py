@@ -33,8 +33,6 @@ from vqclip.store.priors import Pair, load_prior, prior_outline, trained_with
 from vqclip.store.starter import STARTER
 from vqclip.words import counted
 
-KEPT = (0.3, 0.5)
-
 
 def require_its_vqgan(settings: Settings) -> None:
     """Looks whether the prior of the settings was trained with the VQGAN that paints; loads neither.
@@ -75,8 +73,9 @@ def sketch(
 
     Of several sketches it is the one that the looks like best. The prior reads through the CLIP among them that it was
     trained with, or through the starter's. over [1, 3, H, W] is a picture to sketch over, of which the share `kept`
-    stays (see `Prior.sample`); the VQGAN then needs its encoder. fine sketches at the finer of the sizes that the prior
-    knows, a quarter as often. Every turn has noise of its own. The looks spend memory as `thrift` says.
+    stays (see `Prior.sample`); the VQGAN then needs its encoder. fine sketches at the grid's own size where
+    the prior has learnt to refine it, a quarter as often. Every turn has noise of its own. The looks spend memory as
+    `thrift` says.
     Raises: ModelError if there is no such CLIP, or the prior does not fit the VQGAN.
     """
     name, device = settings.prior or STARTER, vqgan.codebook.device
@@ -88,8 +87,9 @@ def sketch(
         )
     clips = [look.perceptor for look in looks if isinstance(look.perceptor, ClipPerceptor)]
     text, count = _read(settings, prior, clips, name), settings.sketches or 1
+    fine = fine and prior.config.grid < min(grid) <= prior.config.fine_grid
     count = max(1, count // 4) if fine else count  # a finer one is four times the work
-    small = sketch_grid(grid, prior.config.fine_grid if fine else prior.config.grid)
+    small = sketch_grid(grid, min(grid) if fine else prior.config.grid)
     rng, start = stream(settings.seed or 0, "init", *([turn] if turn else [])), None
     if over is not None:
         start = from_image(vqgan, _resized(over, (small[0] * vqgan.stride, small[1] * vqgan.stride), cutouts))
@@ -108,23 +108,15 @@ def sketch(
 
 def _resized(image: Tensor, size: tuple[int, int], cutouts: CutoutSettings) -> Tensor:
     """A picture [1, 3, H, W] at another size: smooth where it grows, of whole areas where it shrinks."""
-    if size[0] > image.shape[2]:
+    if size[0] * size[1] > image.shape[2] * image.shape[3]:
         return stretch(image, size, "bicubic", cutouts.wrap).clamp(0, 1)
     return F.interpolate(image, size, mode="area")
 
 
-def can_refine(settings: Settings, grid: tuple[int, int]) -> bool:
-    """Whether the prior has learnt to refine a painting of that size, at the size that it has been painted at so far.
-
-    Raises: ModelError if the prior is damaged.
-    """
-    return min(grid) <= prior_outline(settings.prior or STARTER).fine_grid
-
-
-def again(times: int) -> list[float]:
-    """How much of a painting is kept whenever it is sketched over: ever more, from less than a third to a half."""
-    first, last = KEPT
-    return [first + (last - first) * n / max(1, times - 1) for n in range(times)]
+def knows(settings: Settings, grid: tuple[int, int]) -> bool:
+    """Whether the prior can sketch over a painting of that grid without loss. Raises: ModelError if it is damaged."""
+    config = prior_outline(settings.prior or STARTER)
+    return min(grid) <= max(config.grid, config.fine_grid)
 
 
 def _liked(

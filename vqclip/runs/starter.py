@@ -94,7 +94,7 @@ class StarterRun:
     def _large_scenes(self) -> SceneSet:
         """The scenes [N, 256, 256, 3] that come after the others, rendered where they are missing."""
         path, after = self.folder / f"s{LARGE_SIDE}-0.npy", self.training.shards * self.training.shard
-        if not path.exists():
+        if not path.exists() or len(np.load(path, mmap_mode="r")) < self.training.large:
             self._render(path, self.training.large, LARGE_SIDE, after)
         return load_scenes([path], seed=TRAINING_SEED, start=after)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vqclip.configs import PriorConfig
-from vqclip.errors import ModelError, UsageError
+from vqclip.errors import ModelError, PictureError, UsageError
 from vqclip.events import TrainStep
 from vqclip.models.prior import Prior
 from vqclip.models.vqgan import VQGAN
@@ -101,8 +101,10 @@ def train_own_prior(
     _check(job, vqgan)
     data = CaptionedGallery(items, size=job.size, note=note)
     sketches = sketch(data, vqgan, clip)
-    larger = CaptionedGallery(items, size=2 * job.size, note=note) if job.fine else None
-    fine = replace(sketches, codes=_codes(larger, vqgan)) if larger is not None else None
+    larger = CaptionedGallery(items, size=2 * job.size, note=lambda _: None) if job.fine else None
+    fine = replace(sketches, codes=_codes(larger, vqgan, CHUNK // 4)) if larger is not None else None
+    if fine is not None and len(fine.codes) != len(sketches.codes):
+        raise PictureError("the pictures changed while they were read", hint="start again")
     parts = _build(job, sketches, where)
     place.keep_plan("prior", job, training)
     checkpoint = Checkpoint(place.checkpoint, parts.state, every=job.save_every)
@@ -138,9 +140,9 @@ def sketch(data: CaptionedGallery, vqgan: VQGAN, clip: ClipPerceptor) -> Sketche
 
 
 @torch.no_grad()
-def _codes(data: CaptionedGallery, vqgan: VQGAN) -> Tensor:
+def _codes(data: CaptionedGallery, vqgan: VQGAN, chunk: int = CHUNK) -> Tensor:
     device = vqgan.codebook.device
-    parts = torch.arange(len(data)).split(CHUNK)
+    parts = torch.arange(len(data)).split(chunk)
     return torch.cat([picture_codes(vqgan, data.pictures(part.numpy()).to(device)).cpu() for part in parts])
 
 
