@@ -34,7 +34,7 @@ def test_another_start_brings_its_own_rate_unless_one_was_asked_for(door: Door, 
             **RECIPE["settings"],
             "vqgan": "starter",
             "init": "prior",
-            "coarse": find("starter").own("prior")["coarse"],
+            "coarse": find("starter").own(str(recipe.get("init", "prior")))["coarse"],
             **recipe,
         }
         picture = save_picture(tmp_path / "a.png", {"schema": 1, "settings": painted})
