@@ -6,8 +6,8 @@ from vqclip.engine.plateau import until_plateau
 from vqclip.events import Step
 
 
-def event(index: int, loss: float, *, steps: int = 1000, side: int = 8) -> Step:
-    image = torch.zeros(1, 3, side, side)
+def event(index: int, loss: float, *, steps: int = 1000) -> Step:
+    image = torch.zeros(1, 3, 8, 8)
     none = torch.tensor(0)
     return Step(index, steps, image, image, torch.tensor(loss), {}, none, lambda: {"step": index})
 
@@ -16,9 +16,9 @@ def finish(state) -> Step:
     return event(state["step"], -1.0, steps=state["step"])
 
 
-def drained(losses, since=0, **more):
+def drained(losses, since=0):
     steps = len(losses) - 1
-    events = (event(n, loss, steps=steps, **more) for n, loss in enumerate(losses))
+    events = (event(n, loss, steps=steps) for n, loss in enumerate(losses))
     return list(until_plateau(events, finish, since=since, window=5))
 
 

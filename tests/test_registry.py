@@ -37,8 +37,9 @@ def test_every_default_of_every_model_is_a_valid_setting():
         asked = {name for name, field in Settings.model_fields.items() if field.default is None}
         chosen = {name for name in asked if getattr(settings, name) is not None}
         free = {"seed", "vqgan_config", "init_image", "prior", "micro_batch", "lean", "cutouts_start"}
-        free |= {"sketch_again", "refine", "guidance"}  # of the prior, which few have
-        assert asked - chosen <= free, model.name
+        of_the_prior = {"sketch_again", "refine", "guidance"}  # said where a picture begins with one, and only there
+        assert asked - chosen <= free | of_the_prior, model.name
+        assert of_the_prior <= model.own("prior").keys() and not of_the_prior & model.own("codes").keys()
 
 
 def test_only_the_starter_begins_with_the_prior():

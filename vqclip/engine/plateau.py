@@ -23,9 +23,8 @@ def until_plateau(
 
     The mean loss of each `window` steps (single ones jump, as cutouts are drawn anew) is held against the best before
     it. Two windows in a row that bring less than a fiftieth of all that was gained since the first end the loop;
-    finish(state) then makes the last event. Only steps from number `since` on count: before, the
-    picture still changes its size, or is sketched over. The losses are read
-    once per window: the only wait for the device.
+    finish(state) then makes the last event. Only steps from number `since` on count: before, the picture still changes
+    its size, or is sketched over. The losses are read once per window: the only wait for the device.
     """
     losses: list[float] = []
     waiting: list[Tensor] = []

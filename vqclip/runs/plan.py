@@ -19,8 +19,7 @@ from vqclip.store.starter import STARTER
 
 R = TypeVar("R", bound=Reel)
 MEGAPIXEL = 1024 * 1024
-
-KEPT = (0.3, 0.5)
+KEPT = (0.3, 0.5)  # of a painting, when it is sketched over for the first time and for the last
 
 
 def resolve(settings: Settings) -> tuple[Settings, list[str]]:
