@@ -21,6 +21,15 @@ def test_the_starters_rate_finishes_a_sketch_and_is_higher_where_there_is_none()
     assert settled(init="codes", learning_rate=0.3).learning_rate == 0.3
 
 
+@pytest.mark.parametrize(("said", "start"), [({"init": "codes"}, "codes"), ({"init_image": "photo.jpg"}, "image")])
+def test_what_is_said_of_sketches_where_nothing_is_sketched_gets_a_note(said: dict[str, str], start: str) -> None:
+    asked = {"prompt": "a castle", "seed": 1, **said}
+    assert resolve(Settings.make(asked).check())[1] == []
+    notes = resolve(Settings.make({**asked, "sketch_again": 2, "guidance": 4.0}).check())[1]
+    assert notes == [f"only a prior heeds --sketch-again, --guidance: with --init {start} nothing is sketched"]
+    assert resolve(Settings.make({"prompt": "a castle", "seed": 1, "guidance": 4.0}).check())[1] == []
+
+
 def test_an_init_image_brings_its_own_settings() -> None:
     given = settled(init_image="photo.jpg")
     assert (given.init, given.coarse) == ("image", 0.0)

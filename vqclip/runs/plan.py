@@ -19,6 +19,8 @@ from vqclip.store.starter import STARTER
 
 R = TypeVar("R", bound=Reel)
 MEGAPIXEL = 1024 * 1024
+OF_PRIORS = ("sketches", "sketch_again", "refine", "guidance")
+"""What only a start from a prior can heed."""
 KEPT = (0.3, 0.5)  # of a painting, when it is sketched over for the first time and for the last
 
 
@@ -35,6 +37,7 @@ def resolve(settings: Settings) -> tuple[Settings, list[str]]:
         parse_clip(text)
     model, notes = find(settings.vqgan), []
     init = _start(settings.model_dump(include={"init", "init_image", "prior", "vqgan"}))
+    notes += _idle(settings, init)
     own = model.own(init) | ({} if model.registered else own_defaults(settings.vqgan))
     missing = {key: value for key, value in own.items() if getattr(settings, key) is None}
     if settings.seed is None:
@@ -71,6 +74,14 @@ def _start(values: Mapping[str, Any]) -> str:
     """The start that settings say, or that a picture or a prior means, or the model's own."""
     meant = "image" if values.get("init_image") else "prior" if values.get("prior") else None
     return values.get("init") or meant or _model(values).defaults["init"]
+
+
+def _idle(settings: Settings, init: str) -> list[str]:
+    """A note on what was said of sketches where nothing is sketched."""
+    flags = [f"--{name.replace('_', '-')}" for name in OF_PRIORS if getattr(settings, name)]
+    if init == "prior" or not flags:
+        return []
+    return [f"only a prior heeds {', '.join(flags)}: with --init {init} nothing is sketched"]
 
 
 def needs_encoder(settings: Settings) -> bool:
