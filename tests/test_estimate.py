@@ -189,8 +189,8 @@ def test_the_plan_shows_memory_and_time(monkeypatch, capsys):
     ran = door("a castle", "--dry-run", "--seed", "1")
     assert ran.code == 0 and not ran.painted
     assert "memory" in ran.err and "GB" in ran.err and "s a step" in ran.err
-    monkeypatch.setattr(room, "free_on", lambda device: 400 * MB)
-    ran = door("a castle", "--dry-run", "--seed", "1", "--fit", "--size", "1024", "--json")
+    monkeypatch.setattr(room, "free_on", lambda device: 250 * MB)
+    ran = door("a castle", "--dry-run", "--seed", "1", "--fit", "--size", "1024", "--json", "--dtype", "bfloat16")
     plan = json.loads(ran.out)["plan"]
     assert plan["width"] < 1024 and plan["lean"] and "--fit: " in ran.err
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vqclip.configs import VQGANConfig
+from vqclip.engine.precision import has_fast_bfloat16
 from vqclip.errors import ModelError
 from vqclip.models.blocks import MOST_PLAIN_TOKENS, Upsample, attend, group_norm
 from vqclip.models.interfaces import ImageDecoder, ImageEncoder
@@ -120,6 +121,7 @@ def pull(model: VQGAN) -> torch.Tensor:
     return torch.autograd.grad((image * noise(*image.shape, seed=2)).sum(), latent)[0].flatten()
 
 
+@pytest.mark.skipif(not has_fast_bfloat16("cpu"), reason="bfloat16 is not chosen here, and rounds otherwise")
 def test_what_stays_float32_keeps_the_direction_of_a_deep_decoders_gradient():
     config = VQGANConfig(**{**TINY.__dict__, "multipliers": (1, 1, 1, 2, 2), "blocks": 2, "attention_levels": (4,)})
     exact = pull(make(config).fuse())
@@ -128,7 +130,7 @@ def test_what_stays_float32_keeps_the_direction_of_a_deep_decoders_gradient():
     for part in (half.post_quant_conv, half.decoder):
         part.to(torch.bfloat16)
     lost, lost_of_all = (1 - torch.cosine_similarity(pull(model), exact, dim=0) for model in (kept, half))
-    assert lost < 0.75 * lost_of_all  # 0.55 of it on a processor without bfloat16
+    assert lost < lost_of_all / 2
 
 
 def test_both_ways_of_attending_agree():
