@@ -3,7 +3,17 @@ import math
 import pytest
 
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings, film_values, frame_count, loop_frames, speed, speeds, turns
+from vqclip.films import (
+    FilmSettings,
+    film_values,
+    frame_count,
+    kept_film_values,
+    loop_frames,
+    renewals,
+    speed,
+    speeds,
+    turns,
+)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +66,31 @@ def test_film_settings_are_checked():
             film_values(wrong)
     assert film_values(FilmSettings().model_dump()) == FilmSettings()
     assert film_values(FilmSettings().model_dump(mode="json")) == FilmSettings()
+
+
+@pytest.mark.parametrize(
+    ("zooms", "by", "when"),
+    [
+        ([1.02] * 240, 4.0, [71, 142, 213]),
+        ([2.0] * 6, 4.0, [2, 4]),
+        ([0.98] * 240, 4.0, []),
+        ([1.5, 1.0, 1.0, 1.5, 1.5, 1.0], 2.0, [4]),
+        ([1.5] * 9, 0.0, []),
+        ([], 4.0, []),
+    ],
+)
+def test_a_prompt_is_renewed_whenever_the_camera_has_gone_in_by_a_factor(zooms, by, when):
+    found = renewals(zooms, by)
+    assert [n for n, (times, ago) in enumerate(found) if times and not ago] == when
+    assert len(found) == len(zooms)
+    assert all(times == sum(n <= frame for n in when) for frame, (times, _) in enumerate(found))
+
+
+def test_a_renewal_leaves_time_between():
+    with pytest.raises(UsageError, match="leaves no time between"):
+        film_values({"renew": 1.01})
+    assert film_values({"renew": 0.0}).renew == 0 and film_values({}).renew is None
+    assert kept_film_values({}).renew == 0 and kept_film_values({"renew": 3.0}).renew == 3
 
 
 def test_a_loop_fades_for_a_second_or_a_third():

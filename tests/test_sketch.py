@@ -198,6 +198,29 @@ def test_the_next_prompt_of_a_zoom_is_sketched_over_the_picture_or_painted_out_o
     assert "shown" not in filmed(call, "codes", *story, "--init", "codes", *SMALL[:8])[1]
 
 
+def test_a_zoom_sketches_its_prompt_anew_as_it_goes_in(call, make, tiny_models, monkeypatch):
+    made = []
+    monkeypatch.setattr("vqclip.engine.film.turned", lambda *args: made.append(turned(*args)) or made[-1])
+    how = ("zoom", "a castle", "--zoom", "1.5", "--frames", "7", "--fps", "8")
+    own = ("--prior", str(make()), *tiny_models.flags(), *SMALL[:8])
+    frames, state = filmed(call, "renewed", *how, "--renew", "2", *own)
+    assert len(made) == 3  # frames 2, 4 and 6, the last ones beginning anew before the second sketch of each
+    again, plain = filmed(call, "never", *how, *own)
+    assert len(made) == 3 and "shown" in state and "shown" not in plain
+    assert frames[:2] == again[:2] and frames[2] != again[2]
+
+
+def test_a_scene_of_a_film_is_renewed_as_its_camera_goes_in(call, make, tiny_models, monkeypatch):
+    Path("film.toml").write_text(
+        '[paint]\nrenew = 2\n[camera]\nzoom = 1.5\n[[scene]]\nprompt = "a castle"\nseconds = 0.1667\n'
+        '[[scene]]\nprompt = "a castle"\nseconds = 0.0833\n[[scene]]\nprompt = "fog"\nseconds = 0.1667\n'
+    )
+    when = []
+    monkeypatch.setattr("vqclip.runs.planned.sketched_anew", lambda *_, index, since, **__: when.append((index, since)))
+    filmed(call, "film", "film", "film.toml", "--prior", str(make()), *tiny_models.flags(), *SMALL[:8])
+    assert when == [(2, 0), (3, 1), (6, 0), (7, 1), (8, 0), (9, 1)]
+
+
 @pytest.mark.parametrize(("change", "fade", "first"), [("sketch", 0, 4), ("sketch", 0.25, 7), ("paint", 0, None)])
 def test_the_next_scene_of_a_film_is_sketched_where_half_of_it_is_there(
     call, make, tiny_models, monkeypatch, change, fade, first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -61,8 +62,10 @@ class FilmSettings(Reel):
     zoom above 1 goes in; pan in pixels, right and down; rotate in degrees by which the picture turns clockwise; shear
     and tilt as in `ops.camera`. carry, hold and sharpen are those of `engine.film.Carry`. loop is the number of frames
     at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames;
-    by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it. clarity
-    and calm are how frames are shown (`ops.clarity.Showing`).
+    by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it. renew:
+    whenever the camera has gone in by this factor under one prompt, a prior sketches that prompt anew over the picture,
+    for what it named has grown out of sight (0 = never; None = "the model's own"). clarity and calm are how frames
+    are shown (`ops.clarity.Showing`).
     """
 
     zoom: float = Field(1.02, ge=0.5, le=2)
@@ -81,6 +84,7 @@ class FilmSettings(Reel):
     story: tuple[str, ...] = ()
     change_every: int = Field(0, ge=0)
     change: Change = "sketch"
+    renew: float | None = Field(None, ge=0, le=1000)
 
     def check(self) -> FilmSettings:
         """Checks what no single field can. Raises: UsageError."""
@@ -88,6 +92,11 @@ class FilmSettings(Reel):
             raise UsageError("shear and tilt lie between -0.5 and 0.5", hint="they are for one frame: try 0.01")
         if self.story and not self.change_every:
             raise UsageError("the prompts of a story take turns of at least one frame", hint="try --change-every 48")
+        if self.renew and self.renew < 1.1:
+            raise UsageError(
+                f"a renewal whenever the camera has gone in by {self.renew:g} leaves no time between",
+                hint="try --renew 4, or 0 for none",
+            )
         if self.loop and self.loop * 2 > self.frames:
             raise UsageError(
                 f"a film of {counted(self.frames, 'frame')} is too short to loop over {self.loop}",
@@ -99,6 +108,20 @@ class FilmSettings(Reel):
     def painted(self) -> int:
         """As of any reel; a loop needs some more, which fade away into its first ones."""
         return self.frames + self.loop
+
+
+def renewals(zooms: Sequence[float], by: float) -> list[tuple[int, int]]:
+    """For each frame of a camera how often it has gone in by a factor (0: never), and how many frames ago last.
+
+    zooms are those of its moves, the first one unused: it begins where the first frame is, and anew each time.
+    """
+    found, times, ago, gone = [], 0, 0, 1.0
+    for number, zoom in enumerate(zooms):
+        ago, gone = (ago + 1, gone * zoom) if number else (0, 1.0)
+        if by and gone >= by:
+            times, ago, gone = times + 1, 0, 1.0
+        found.append((times, ago))
+    return found
 
 
 def frame_count(frames: int | None, seconds: float | None, fps: float) -> int:
@@ -151,11 +174,11 @@ def loop_frames(frames: int, fps: float) -> int:
 
 
 def kept_film_values(values: dict[str, Any], *, restyled: bool = False) -> Reel:
-    """The same of values that this or an earlier version kept: earlier ones showed frames as they were painted.
+    """The same of values that this or an earlier version kept; earlier ones showed what was painted, renewing nothing.
 
     Raises: UsageError.
     """
-    earlier = {} if restyled else {"clarity": 0.0, "calm": 0.0}
+    earlier = {} if restyled else {"clarity": 0.0, "calm": 0.0, "renew": 0.0}
     return film_values({**earlier, **values}, restyled=restyled)
 
 

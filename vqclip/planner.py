@@ -30,7 +30,7 @@ def plan_film(
     firsts = _firsts(file, frames)
     own = {key: getattr(timeline.camera, key) for key in ("rim", "carry", "hold", "sharpen")}
     own |= {"frames": frames, "fps": timeline.fps, "zoom": 1.0}
-    own |= {key: getattr(timeline.paint, key) for key in ("frame_average", "clarity", "calm", "change")}
+    own |= {key: getattr(timeline.paint, key) for key in ("frame_average", "clarity", "calm", "change", "renew")}
     film = film_values({**own, "loop": loop_frames(frames, timeline.fps) if timeline.loop else 0})
     return _Planner(file, {**_STILL, **defaults}, heard, firsts, frames).plan(film.painted), film
 

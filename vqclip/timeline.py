@@ -45,12 +45,13 @@ class Brush(Checked):
 
 
 class Paint(Brush):
-    """How the whole film is painted: its curves, how frames are smoothed and shown, and how new prompts come."""
+    """How the whole film is painted: its curves, how frames are smoothed and shown, and how prompts come."""
 
     frame_average: float = Field(0.9, ge=0, lt=1)
     clarity: float = Field(1.2, ge=0, le=2)
     calm: float = Field(1.0, ge=0, le=10)
     change: Change = "sketch"
+    renew: float | None = Field(None, ge=0, le=1000)
 
 
 class Scene(Checked):

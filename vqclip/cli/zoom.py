@@ -35,7 +35,7 @@ FILM, CAMERA = "The film", "The camera"
 WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
 _NONE = "none"
 _AS_SAID = ["steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "clarity", "calm"]
-_AS_SAID += ["change_every", "change"]
+_AS_SAID += ["change_every", "change", "renew"]
 
 FLAGS: tuple[Flag, ...] = (
     flag(FILM, "--seconds", float, "How long the film is.", "NUMBER", default="10"),
@@ -46,6 +46,14 @@ FLAGS: tuple[Flag, ...] = (
     flag(FILM, "--story", list[str], "A further prompt, in turn. May be repeated.", "PROMPT"),
     flag(FILM, "--change-every", int, "Frames until the next prompt of the story.", "NUMBER"),
     flag(FILM, "--change", Change, "How it comes: sketched by the prior, or by paint alone.", default="sketch"),
+    flag(
+        FILM,
+        "--renew",
+        float,
+        "Sketch the prompt anew whenever the camera has gone in by this factor; 0 never.",
+        "NUMBER",
+        default="model's own",
+    ),
     flag(
         CAMERA,
         "--zoom",

@@ -18,7 +18,7 @@ from vqclip.engine.paint import Look
 from vqclip.engine.thrift import Thrift
 from vqclip.errors import DivergedError
 from vqclip.events import Frame
-from vqclip.films import FilmSettings
+from vqclip.films import FilmSettings, renewals
 from vqclip.ops.camera import Move, camera
 from vqclip.ops.fade import fade, weighted
 from vqclip.ops.losses import TotalVariation
@@ -125,6 +125,7 @@ class _Shots:
                 )
             return made[_words(scene)]
 
+        self._came = [one for number in range(len(shots.scenes)) for one in self._comings(number)]
         self._scenes = [
             _Wanted(looks(scene), len(parse_prompts(scene.prompt, scene.negative))) for scene in shots.scenes
         ]
@@ -146,18 +147,27 @@ class _Shots:
         course = replace(course, learning_rate=at("learning_rate"))
         return Shot(matrix, self._looks(index), course, cutouts, extras, self._anew(index))
 
+    def _comings(self, number: int) -> list[tuple[int, int]]:
+        """For each frame of a scene how often its prompt has come by a sketch, and how many frames ago the last time.
+
+        Another prompt than before comes where more than half of it is there, any once more as the camera goes in.
+        """
+        scenes, shares = self._shots.scenes, self._shots.shares
+        first = scenes[number].first
+        end = scenes[number + 1].first if number + 1 < len(scenes) else len(shares)
+        there = next((n for n in range(first, end) if shares[n] >= 0.5), end)
+        another = number > 0 and scenes[number].prompt != scenes[number - 1].prompt
+        later = renewals(self._shots.curves["zoom"][there:end], self._film.renew or 0.0)
+        return [(0, 0)] * (there - first) + [(times + another, ago) for times, ago in later]
+
     def _anew(self, index: int) -> Callable[[Tensor], Tensor] | None:
-        """What makes a frame anew for another prompt: from where more than half of it is there."""
-        number = self._shots.scene_at(index)
-        scene, before = self._shots.scenes[number], self._shots.scenes[max(number - 1, 0)]
-        if scene.prompt == before.prompt:
+        """What makes a frame anew for its prompt, where that comes for the first time or once more."""
+        (times, since), number = self._came[index], self._shots.scene_at(index)
+        if not times:
             return None
-        there = (n for n in range(scene.first, index + 1) if self._shots.shares[n] >= 0.5)
-        first = next(there, index + 1)
-        told = _told(self._parts.settings, scene)
+        told = _told(self._parts.settings, self._shots.scenes[number])
         looks = self._scenes[number].looks
-        when = {"index": index, "since": index - first}
-        return sketched_anew(self._parts, self._film, told, looks, **when, thrift=self._thrift)
+        return sketched_anew(self._parts, self._film, told, looks, index=index, since=since, thrift=self._thrift)
 
     def _reader(self, index: int) -> Callable[[str], float]:
         return lambda name: self._shots.curves[name][index]

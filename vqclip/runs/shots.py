@@ -13,7 +13,7 @@ from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot
 from vqclip.engine.paint import Look
 from vqclip.engine.thrift import Thrift
-from vqclip.films import FilmSettings, Reel
+from vqclip.films import FilmSettings, Reel, renewals
 from vqclip.ops.camera import Move, camera
 from vqclip.ops.clarity import Showing
 from vqclip.runs.parts import Note, Parts, make_looks
@@ -40,6 +40,7 @@ def zoom_shots(
     prompts = (settings.prompt, *film.story)
     # to hold on to the first picture would hold the camera back
     extras = [extra for extra in parts.extras if extra[0] != "init"]
+    came = renewals([film.zoom] * film.painted, film.renew or 0.0)
     dtype = torch.bfloat16 if settings.dtype == "bfloat16" else torch.float32
 
     @lru_cache(maxsize=2)
@@ -51,19 +52,20 @@ def zoom_shots(
 
     def shot(index: int) -> Shot:
         turn, since = divmod(index, film.change_every) if film.change_every else (0, index)
+        renewed, again = came[since]
         number = turn % len(prompts)
         course = frame_course(parts, film, steps=film.steps_per_frame if index else 0)
         told = settings.changed(prompt=prompts[number])
         anew = None
-        if turn:
-            anew = sketched_anew(parts, film, told, looks(number), index=index, since=since, thrift=thrift)
+        if turn or renewed:
+            anew = sketched_anew(parts, film, told, looks(number), index=index, since=again, thrift=thrift)
         return Shot(matrix, looks(number), course, parts.cutouts, extras, anew)
 
     return shot
 
 
 TURN = (0.3, 0.2, 0.1, 0.05)
-"""A new prompt is sketched this often, evenly within a second, each time over the one before: how much of it stays."""
+"""A prompt is sketched anew so often, evenly within a second, each time over the one before: how much of it stays."""
 
 
 def sketched_anew(
@@ -76,9 +78,9 @@ def sketched_anew(
     since: int,
     thrift: Thrift | None = None,
 ) -> Callable[[Tensor], Tensor] | None:
-    """What makes frame `index` anew, `since` frames after the prompt changed: None, or the prior of the first picture.
+    """What makes frame `index` anew, `since` frames after its prompt was to come: None, or the prior.
 
-    told are the settings with the new prompt, looks those that want to see it.
+    The prior is that of the first picture. told are the settings with the prompt, looks those that want to see it.
     """
     if film.change != "sketch" or parts.settings.init != "prior":
         return None

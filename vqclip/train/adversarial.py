@@ -40,7 +40,8 @@ class AdversarialTraining:
     Each turn `painted` of the `slots` latents are painted `push` steps further, until they are `oldest` steps old, at
     a rate of their own between the two `push_rates`. All slots stand before the CLIP at every turn, and `recalled` of
     the last `kept` finished ones. They are painted for the first `decoded` scenes, which are there twice, as they are
-    and passed through the VQGAN, lest its texture mean "painted".
+    and passed through the VQGAN, lest its texture mean "painted". The tower's rate rises for `warmup` turns; the heads,
+    which may be fresh, learn at the full rate meanwhile.
     """
 
     steps: int = 1700
@@ -55,6 +56,7 @@ class AdversarialTraining:
     oldest: int = 45
     decoded: int = 1000
     learning_rate: float = 5e-4
+    warmup: int = 100
     epsilon: float = 0.015
     head_weight: float = 0.5
     average: float = 0.98
@@ -75,8 +77,9 @@ class AdversarialParts:
         self.clip.model.eval().requires_grad_(False)
         self.clip.model.visual.requires_grad_(True)
         self.averaged = copy.deepcopy(self.clip.model).requires_grad_(False)
-        learned = [*self.clip.model.visual.parameters(), *self.clip.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(learned, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
+        tower, heads = self.clip.model.visual.parameters(), self.clip.heads.parameters()
+        groups = [{"params": list(tower)}, {"params": list(heads)}]
+        self.optimizer = torch.optim.AdamW(groups, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.01)
 
     def state(self) -> dict[str, Any]:
         """All that a checkpoint needs, but for the buffer, which fills itself again."""
@@ -212,9 +215,9 @@ class _Turn:
         views = torch.cat([random_views(real, side, rng=rng), random_views(painted, side, rng=rng)])
         views = views.contiguous(memory_format=torch.channels_last)
         delta = training.epsilon * (torch.rand(views.shape, generator=rng) * 2 - 1)
-        warm = min(1.0, (step + 1) / 20) * (1.0 if step < 0.7 * training.steps else 0.3)
-        for group in parts.optimizer.param_groups:
-            group["lr"] = training.learning_rate * warm
+        tower, heads = parts.optimizer.param_groups
+        heads["lr"] = training.learning_rate * (1.0 if step < 0.7 * training.steps else 0.3)
+        tower["lr"] = heads["lr"] * min(1.0, (step + 1) / training.warmup)
         for _ in range(2):
             seen = (views + delta).requires_grad_(True)
             loss, losses = _judge(parts, seen, wanted, false, truth, labels, training.head_weight)
