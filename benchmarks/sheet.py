@@ -54,21 +54,25 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting, as JSON or a word")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--first", type=int, help="only so many prompts")
+    parser.add_argument("--after", type=int, default=0, help="none of the first so many")
     parser.add_argument("--columns", type=int, default=6)
     parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--each", type=Path, help="a folder that also gets every picture on its own")
+    parser.add_argument("--each", type=Path, help="a folder that also gets every picture on its own, as it is painted")
     asked = parser.parse_args()
-    prompts = read_prompts(asked.prompts)[: asked.first]
+    jobs = list(enumerate(read_prompts(asked.prompts), start=1))[asked.after : asked.first]
     settings = dict(_pair(text) for text in asked.set)
-    with ProcessPoolExecutor(asked.processes) as pool:
-        painted = list(pool.map(partial(paint_one, settings=settings, threads=1), enumerate(prompts, start=1)))
-    tiles = [Tile(picture, str(n)) for n, (picture, _) in enumerate(painted, start=1)]
-    contact_sheet(tiles, columns=asked.columns, side=asked.side).save(asked.out)
     if asked.each:
         asked.each.mkdir(parents=True, exist_ok=True)
-        for n, (picture, _) in enumerate(painted, start=1):
-            picture.save(asked.each / f"{n:02}.png")
-    print(json.dumps({"pictures": len(painted), "seconds_each": round(sum(s for _, s in painted) / len(painted), 1)}))
+    tiles, spent = [], 0.0
+    with ProcessPoolExecutor(asked.processes) as pool:
+        painted = pool.map(partial(paint_one, settings=settings, threads=1), jobs)
+        for (n, _), (picture, seconds) in zip(jobs, painted, strict=True):
+            tiles.append(Tile(picture, str(n)))
+            spent += seconds
+            if asked.each:
+                picture.save(asked.each / f"{n:02}.png")
+    contact_sheet(tiles, columns=asked.columns, side=asked.side).save(asked.out)
+    print(json.dumps({"pictures": len(tiles), "seconds_each": round(spent / len(tiles), 1)}))
 
 
 def _pair(text: str) -> tuple[str, Any]:
