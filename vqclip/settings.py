@@ -120,6 +120,10 @@ class Settings(Checked):
     # further objectives
     tv: float | None = Field(None, ge=0, le=1000)
 
+    # how it is shown
+    calm: float | None = Field(None, ge=0, le=10)
+    clarity: float | None = Field(None, ge=0, le=2)
+
     # how it is computed
     dtype: Dtype = "auto"
     micro_batch: int | None = Field(None, ge=1, le=1024)

@@ -14,7 +14,7 @@ import typer
 from vqclip.cli import say
 from vqclip.cli.generate import FLAG_OF, add_with_flags, carry_out, find_look, laid_over, read_recipe
 from vqclip.cli.options import Asked, read_flags
-from vqclip.cli.zoom import WITHOUT, carry_out_film, with_format
+from vqclip.cli.zoom import SHOWN, WITHOUT, carry_out_film, with_format
 from vqclip.errors import UsageError
 from vqclip.films import FilmSettings, kept_film_values
 from vqclip.presets import Preset, preset_from_recipe, superseded
@@ -81,7 +81,8 @@ def film_of(recipe: Mapping[str, Any], path: Path, flags: Mapping[str, Any]) -> 
     for name in sorted(WITHOUT):
         if flags.get(name):
             raise UsageError(f"--{name.replace('_', '-')} is for pictures, and {path.name} is of a film")
-    return kept_film_values({**film, **({"fps": flags["fps"]} if flags.get("fps") else {})})
+    said = {name: flags[name] for name in ("fps", *SHOWN) if flags.get(name) is not None}
+    return kept_film_values({**film, **said})
 
 
 def in_its_format(path: Path, flags: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ import typer
 from vqclip.cli import say
 from vqclip.cli.generate import add_with_flags, find_look, laid_over
 from vqclip.cli.options import Asked, Flag, flag, read_flags
-from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
+from vqclip.cli.zoom import FILM, SHOWN, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
 from vqclip.films import FilmSettings
 from vqclip.presets import Preset, merge
@@ -48,7 +48,7 @@ def add(app: typer.Typer) -> None:
             str | None, typer.Argument(help="A film file: scenes and curves.", metavar="FILE.toml", show_default=False)
         ],
     )
-    add_with_flags(app, film, file, without=WITHOUT | set(_NAMED), more=FLAGS)
+    add_with_flags(app, film, file, without=WITHOUT | SHOWN | set(_NAMED), more=FLAGS)
 
 
 def film(ctx: typer.Context, file: str | None, **flags: Any) -> int:

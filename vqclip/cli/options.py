@@ -98,6 +98,8 @@ FLAGS: tuple[Flag, ...] = (
     _flag(LOOK, "--tile", Tile, "Copies side by side show no seam: along x, y or both."),
     _flag(LOOK, "--until", Until, "plateau stops when nothing improves any more."),
     _flag(LOOK, "--tv", float, "Smoothness: how much neighboring pixels should agree.", "NUMBER"),
+    _flag(LOOK, "--calm", float, "How strongly faint texture is smoothed where the picture is shown.", "0..10"),
+    _flag(LOOK, "--clarity", float, "How much clearer it is shown than painted.", "0..2"),
     _flag(START, "--init", Init, "What the picture starts from."),
     _flag(START, "--prior", str, "The model that sketches the start; `vqclip train prior` makes one.", "NAME|FILE"),
     _flag(START, "--sketches", int, "How many sketches the prior makes; CLIP chooses one.", "NUMBER"),

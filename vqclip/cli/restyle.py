@@ -12,7 +12,7 @@ import typer
 from vqclip.cli import say
 from vqclip.cli.generate import add_with_flags, read_settings
 from vqclip.cli.options import Flag, flag, read_flags
-from vqclip.cli.zoom import FILM, WITHOUT, film_it, show_plan, with_format
+from vqclip.cli.zoom import FILM, SHOWN, WITHOUT, film_it, show_plan, with_format
 from vqclip.errors import UsageError
 from vqclip.films import RestyleSettings, frame_count
 from vqclip.settings import Delivery, Settings
@@ -58,7 +58,7 @@ def add(app: typer.Typer) -> None:
             str | None, typer.Argument(help="What to make of it.", metavar="PROMPT", show_default=False)
         ],
     )
-    add_with_flags(app, restyle, source, prompt, without=WITHOUT | {*_STARTS, "fps"}, more=FLAGS)
+    add_with_flags(app, restyle, source, prompt, without=WITHOUT | SHOWN | {*_STARTS, "fps"}, more=FLAGS)
 
 
 def restyle(ctx: typer.Context, source: str, prompt: str | None, **flags: Any) -> int:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 FILM, CAMERA = "The film", "The camera"
 WITHOUT = frozenset({"count", "save_every", "video", "video_seconds", "quality", "sidecar"})
+SHOWN = frozenset({"calm", "clarity"})
+"""How a picture is shown; for films these are said of their frames."""
 _NONE = "none"
 _AS_SAID = ["steps_per_frame", "rim", "carry", "hold", "sharpen", "frame_average", "clarity", "calm"]
 _AS_SAID += ["change_every", "change", "renew"]
@@ -93,7 +95,7 @@ def add(app: typer.Typer) -> None:
             str | None, typer.Argument(help="What to paint, as for a picture.", metavar="PROMPT", show_default=False)
         ],
     )
-    add_with_flags(app, zoom, prompt, without=WITHOUT, more=FLAGS)
+    add_with_flags(app, zoom, prompt, without=WITHOUT | SHOWN, more=FLAGS)
 
 
 def zoom(ctx: typer.Context, prompt: str | None, **flags: Any) -> int:

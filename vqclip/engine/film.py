@@ -156,7 +156,7 @@ def film(
         yield Frame(
             index,
             frames,
-            showing(image, wraps=carry.rim == "wrap"),
+            showing(image),
             event.latent,
             shot.matrix,
             event.loss,

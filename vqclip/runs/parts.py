@@ -21,6 +21,7 @@ from vqclip.engine.thrift import Thrift
 from vqclip.models.interfaces import Perceptor
 from vqclip.models.vqgan import VQGAN
 from vqclip.ops.bands import PLAIN, Wrap
+from vqclip.ops.clarity import Showing
 from vqclip.ops.cutouts import CutoutSettings, apply_cutouts, draw_cutouts
 from vqclip.ops.guide import Targets
 from vqclip.ops.losses import LatentAnchor, TotalVariation
@@ -185,6 +186,11 @@ def _course(settings: Settings) -> Course:
 def wrap_of(settings: Settings) -> Wrap:
     """Which sides of the picture meet, across and down."""
     return settings.tile in ("x", "both"), settings.tile in ("y", "both")
+
+
+def showing_of(settings: Settings) -> Showing:
+    """How a picture is shown, as the settings say."""
+    return Showing(settings.clarity or 0.0, settings.calm or 0.0, wrap_of(settings))
 
 
 def _cutouts(settings: Settings, stride: int) -> CutoutSettings:

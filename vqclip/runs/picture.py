@@ -19,13 +19,14 @@ from vqclip.engine.precision import capability
 from vqclip.engine.thrift import Thrift, is_out_of_memory
 from vqclip.errors import DivergedError, MemoryFullError, OutputError, UsageError
 from vqclip.events import Step
+from vqclip.ops.clarity import Showing
 from vqclip.ops.pixels import to_picture
 from vqclip.runs.clock import Clock
 from vqclip.runs.device import REMEDIES, memory_errors, set_threads, usable_devices
 from vqclip.runs.estimate import fit
 from vqclip.runs.inputs import check_devices
 from vqclip.runs.painting import painting
-from vqclip.runs.parts import Parts, build_parts
+from vqclip.runs.parts import Parts, build_parts, showing_of
 from vqclip.runs.plan import resolve, target
 from vqclip.runs.recipe import make_recipe
 from vqclip.runs.resume import earlier_state, with_state
@@ -84,7 +85,7 @@ def generate(prompt: str, *, device: str = "auto", offline: bool = False, **sett
         parts = build_parts(resolved, device=where, others=others, offline=offline, note=_warn)
         last = play(painting(parts))
     assert last is not None
-    picture = to_picture(last.image)
+    picture = to_picture(showing_of(parts.settings)(last.image))
     facts = {"device": _names([where, *others]), "threads": torch.get_num_threads(), "steps_done": last.index}
     picture.info["vqclip"] = make_recipe(parts.settings, parts.models, capability=capability(), **facts)
     return picture
@@ -200,7 +201,7 @@ class _Run:
         job = self.delivery.job
         unfinished = job is not None and reason is not None
         return save_result(
-            last.image,
+            self._show(last.image),
             self.path.with_stem(f"{self.path.stem}.unfinished") if unfinished else self.path,
             recipe=self._recipe(steps_done=last.index, stopped=reason or self._early(last)),
             overwrite=self.delivery.overwrite or unfinished,
@@ -229,13 +230,17 @@ class _Run:
         sinks: list[Sink] = [progress(title, quiet=delivery.quiet, json_lines=delivery.json_lines, stop=stop)]
         sinks.append(Clock(settings, delivery, thrift))
         if delivery.preview:
-            sinks.append(Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note))
+            sinks.append(
+                Preview(Path(delivery.preview), every=delivery.preview_every, on_note=self.note, show=self._show)
+            )
         if delivery.video:
             sinks.append(self._making_of())
         if delivery.save_every:
             frames = self.path.with_suffix("")
             resumed = self.start is not None
-            sinks.append(SavePicture(frames, every=delivery.save_every, recipe=self._recipe(), resume=resumed))
+            sinks.append(
+                SavePicture(frames, every=delivery.save_every, recipe=self._recipe(), resume=resumed, show=self._show)
+            )
         if delivery.state and delivery.state_every:
             sinks.append(SaveState(Path(delivery.state), every=delivery.state_every, recipe=self._recipe()))
         return sinks
@@ -254,8 +259,13 @@ class _Run:
         )
         frames = max(1, round(delivery.video_seconds * delivery.fps))
         ease = EASE_OF_PICTURES if settings.init in ("prior", "image") else EASE
-        self.films.append(MakingOf(film, size, frames=frames, fps=delivery.fps, on_note=self.note, ease=ease))
+        how: dict[str, Any] = {"fps": delivery.fps, "on_note": self.note, "ease": ease, "show": self._show}
+        self.films.append(MakingOf(film, size, frames=frames, **how))
         return self.films[-1]
+
+    @property
+    def _show(self) -> Showing:
+        return showing_of(self.parts.settings)
 
     @property
     def film(self) -> Path | None:

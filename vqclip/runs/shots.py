@@ -117,4 +117,4 @@ def make_carry(film: FilmSettings) -> Carry:
 
 def make_showing(film: FilmSettings) -> Showing:
     """How frames are shown, as the settings say."""
-    return Showing(film.clarity, film.calm)
+    return Showing(film.clarity, film.calm, (film.rim == "wrap",) * 2)

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
     from vqclip.events import Step
 
+Show = Callable[["Tensor"], "Tensor"]
+"""How a picture [B, 3, H, W] in [0, 1] is shown: another of its shape."""
+
+
+def as_it_is(image: Tensor) -> Tensor:
+    """Shows a picture as it was painted."""
+    return image
+
 
 def encode(
     picture: Image.Image,
@@ -89,17 +97,24 @@ class SavePicture:
 
     The folder is made with the first frame; if `folder` is taken, a numbered one is made instead, so that frames of
     two runs never mix. With `resume` the folder of an interrupted run is gone on with. Frames carry no prompt, only
-    what says that a model made them.
+    what says that a model made them. show is how pictures are shown.
     """
 
     def __init__(
-        self, folder: Path, *, every: int, recipe: Mapping[str, Any] | None = None, resume: bool = False
+        self,
+        folder: Path,
+        *,
+        every: int,
+        recipe: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        show: Show = as_it_is,
     ) -> None:
         self.folder = folder
         self.paths: list[Path] = []
         self._every = every
         self._recipe = recipe or {}
         self._ready = resume
+        self._show = show
 
     def __call__(self, event: Step) -> None:
         """Saves the frame if its turn has come. Raises: OutputError."""
@@ -109,5 +124,6 @@ class SavePicture:
             self.folder, self._ready = claim_folder(self.folder), True
         digits = max(4, len(str(event.steps)))
         path = self.folder / f"step-{event.index:0{digits}}.png"
-        frame = encode(to_picture(side_by_side(event.image)), ".png", recipe=self._recipe, private=True, fast=True)
+        picture = to_picture(side_by_side(self._show(event.image)))
+        frame = encode(picture, ".png", recipe=self._recipe, private=True, fast=True)
         self.paths.append(publish(path, frame, overwrite=True, durable=event.is_last))

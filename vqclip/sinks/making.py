@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from vqclip.errors import OutputError
 from vqclip.ops.pixels import side_by_side, to_picture
 from vqclip.sinks.film import FilmFile
+from vqclip.sinks.images import Show, as_it_is
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,9 +38,9 @@ class MakingOf:
     """Films a painting while it is painted, into a file made beforehand by `open_film(size) -> FilmFile`.
 
     The size is that of the finished picture (width, height); pictures of a smaller stage are enlarged. ease is the
-    power of `eased`. Between two steps the film fades from one to the other; a painting that was gone on with is filmed
-    from there, one that is stopped up to there. A film that cannot be written is given up with a note: it is no reason
-    to lose the picture. `path` is the film's, once it is there.
+    power of `eased`, show how pictures are shown. Between two steps the film fades from one to the other; a painting
+    that was gone on with is filmed from there, one that is stopped up to there. A film that cannot be written is given
+    up with a note: it is no reason to lose the picture. `path` is the film's, once it is there.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class MakingOf:
         fps: float,
         on_note: Callable[[str], None],
         ease: float = EASE,
+        show: Show = as_it_is,
     ):
         self.path: Path | None = None
         self._film: FilmFile | None = film
         self._size = size
         self._frames, self._hold = frames, round(HELD_SECONDS * fps)
         self._ease = ease
+        self._show = show
         self._times: Iterator[float] | None = None
         self._next = 0.0
         self._before: tuple[int, Tensor] | None = None
@@ -64,7 +67,7 @@ class MakingOf:
 
     def __call__(self, event: Step) -> None:
         """Adds all frames up to this step."""
-        image = self._sized(side_by_side(event.image))
+        image = self._sized(side_by_side(self._show(event.image)))
         if self._film is None or (self._before is not None and event.index <= self._before[0]):
             self._before = None if self._before is None else (self._before[0], image)  # painting went back a little
             return

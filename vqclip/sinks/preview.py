@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vqclip.errors import OutputError
 from vqclip.ops.pixels import side_by_side, to_picture
-from vqclip.sinks.images import encode
+from vqclip.sinks.images import Show, as_it_is, encode
 from vqclip.sinks.publish import publish
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ _SHARE = 0.05
 class Preview:
     """Replaces one file with the picture so far, every few seconds and at the end; a viewer never sees half of it.
 
-    A preview that cannot be written is given up with one note: it is no reason to lose the painting.
+    show is how pictures are shown. A preview that cannot be written is given up with one note: it is no reason to lose
+    the painting.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Preview:
         every: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
         on_note: Callable[[str], None] | None = None,
+        show: Show = as_it_is,
     ) -> None:
         self._path = path
         self._every = every
         self._clock = clock
         self._on_note = on_note
+        self._show = show
         self._next: float | None = None
         self._given_up = False
 
@@ -46,10 +49,9 @@ class Preview:
         if self._given_up or not (event.is_last or self._next is None or start >= self._next):
             return
         try:
-            picture = encode(
-                to_picture(side_by_side(event.image)), self._path.suffix, recipe={}, private=True, fast=True
-            )
-            publish(self._path, picture, overwrite=True, durable=False)
+            picture = to_picture(side_by_side(self._show(event.image)))
+            data = encode(picture, self._path.suffix, recipe={}, private=True, fast=True)
+            publish(self._path, data, overwrite=True, durable=False)
         except OutputError as error:
             self._given_up = True
             if self._on_note:
