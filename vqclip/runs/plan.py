@@ -132,7 +132,9 @@ def film_target(settings: Settings, delivery: Delivery) -> Path:
 
 def resolve_film(film: R, settings: Settings) -> R:
     """Fills what was left open with the model's own; settings come from `resolve`."""
-    own = {key: value for key, value in find(settings.vqgan).film.items() if getattr(film, key) is None}
+    its = type(film).model_fields  # not every kind of film has all that a model says of films
+    model = find(settings.vqgan).film
+    own = {key: value for key, value in model.items() if key in its and getattr(film, key) is None}
     if film.frame_learning_rate is None and "frame_learning_rate" not in own:
         own["frame_learning_rate"] = settings.learning_rate
     return film.changed(**own)
