@@ -287,9 +287,7 @@ def test_two_processes_follow_one_for_fifty_steps_from_a_trained_model(tmp_path)
     own = {"from": "starter", "size": "64", "stride": None, "channels": None, "codes": None}
     ours, theirs = losses_of_two_and_one(pictures, tmp_path, 4, lr="2e-5", **own)
     for (step, one), (_, other) in zip(ours, theirs, strict=True):
-        # the adversary begins with fresh weights, whose first steps make much of a rounding
-        adversaries = [losses.pop("adversary", 0.0) for losses in (one, other)]
-        assert adversaries[0] == pytest.approx(adversaries[1], rel=2e-2, abs=2e-2), step
+        assert ("adversary" in one) == (step > 25)
         assert one == pytest.approx(other, rel=1e-3, abs=1e-3), step
 
 

@@ -27,6 +27,8 @@ Pictures = Callable[[int], Tensor]
 FIRST_BATCHES = 8
 """How many batches the k-means that begins a codebook is given."""
 MOST_WEIGHT = 1e4
+ADVERSARY_RATE, ADVERSARY_WARMUP = 3e-4, 100
+"""Its learning rate, and over how many steps it rises: of fresh weights the first steps make much of a rounding."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class VQGANParts:
         kept.requires_grad_(self.learning == "gradients")
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.learnt, lr=1e-3, betas=(0.9, 0.99))
-        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), lr=3e-4, betas=(0.5, 0.99))
+        self.adversary_optimizer = torch.optim.Adam(self.adversary.parameters(), lr=ADVERSARY_RATE, betas=(0.5, 0.99))
 
     @property
     def learning(self) -> Literal["means", "gradients", "not"]:
@@ -199,6 +201,9 @@ def _update(
     _update_codebook(parts, done, training, step, rng)
     shown = {name: torch.stack([part.losses[name] for part in done]).mean() for name in done[0].losses}
     if step >= training.adversary_from * training.steps:
+        risen = (step + 1 - training.adversary_from * training.steps) / ADVERSARY_WARMUP
+        for group in parts.adversary_optimizer.param_groups:
+            group["lr"] = ADVERSARY_RATE * min(1.0, risen)
         shown["adversary"] = _update_adversary(parts, done, training)
     losses = {name: float(parts.team.mean(value)) for name, value in shown.items()}
     losses["psnr"] = -10 * math.log10(max(losses.pop("error"), 1e-9))
