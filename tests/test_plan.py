@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vqclip.runs.plan import resolve
+from vqclip.films import FilmSettings, RestyleSettings
+from vqclip.runs.plan import resolve, resolve_film
 from vqclip.settings import Settings
 from vqclip.store.registry import Model, find, models
 
@@ -19,6 +20,15 @@ def test_the_starters_rate_finishes_a_sketch_and_is_higher_where_there_is_none()
         bare = settled(init=init)
         assert bare.learning_rate == 0.08 and bare.schedule == "cosine"
     assert settled(init="codes", learning_rate=0.3).learning_rate == 0.3
+
+
+def test_a_flight_and_a_restyled_clip_have_the_rates_that_their_model_says() -> None:
+    flight, clip = (resolve_film(kind(), settled()) for kind in (FilmSettings, RestyleSettings))
+    assert (flight.frame_learning_rate, flight.renew, clip.frame_learning_rate) == (0.004, 2.5, 0.01)
+    assert resolve_film(FilmSettings(frame_learning_rate=0.5, renew=0.0), settled()).renew == 0
+    other = settled(vqgan="my.ckpt")
+    assert resolve_film(RestyleSettings(), other).frame_learning_rate == other.learning_rate
+    assert resolve_film(FilmSettings(), other).renew is None
 
 
 @pytest.mark.parametrize(("said", "start"), [({"init": "codes"}, "codes"), ({"init_image": "photo.jpg"}, "image")])

@@ -258,6 +258,7 @@ def test_a_list_of_the_users_own_cannot_take_a_shipped_name(own_list_of):
         (b"http://localhost", b"file:///etc", "models.mine.mirrors.0: String should match", "models info"),
         (b"[models.mine]", b'[models."../mine"]', r"models.../mine", "models info"),
         (b"learning_rate", b"learning_rat", "learning_rat", "did you mean 'learning_rate'?"),
+        (OWN, b"[models.mine]\nstride = 16\n[models.mine.restyle]\nkeeps = 1\n", "keeps", "did you mean 'keep'?"),
         (b'"/data/models"', b'"models"', "folder = 'models' is not a whole path", "begin it with"),
         (b"[models.mine]", b"[models.mine", "not a TOML file", None),
         (OWN, b"\xff\xfe", "not a TOML file", None),

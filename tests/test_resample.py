@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vqclip.ops.resample import double, lanczos_kernel, resample, stretch
+from vqclip.ops.resample import double, lanczos_kernel, resample, stretch, within
 
 GOLDEN = load_file(Path(__file__).parent / "goldens" / "loss" / "resample.safetensors")
 CASES = [((24, 36), (8, 8)), ((6, 7), (8, 8)), ((20, 6), (8, 8)), ((16, 16), (16, 16)), ((33, 17), (14, 14))]
@@ -57,3 +57,18 @@ def test_a_doubled_picture_has_all_the_detail_of_the_picture(padding):
         error = (large if axis == 3 else large.mT)[0, 0, 5] - wave(places)
         assert large.shape == (1, 2, 128, 128) and torch.equal(large[..., ::2, ::2], image if axis == 3 else image.mT)
         assert error[inner].abs().max() < 0.04
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.0])
+def test_a_picture_within_another_is_alone_in_the_middle_and_gone_at_its_sides(scale):
+    image, other = torch.zeros(1, 3, 40, 64), torch.ones(1, 3, 20, 32)
+    both = within(image, other, scale, 0.5)
+    height, width = round(40 * scale), round(64 * scale)
+    assert both.shape == image.shape and not image.any()
+    inside = both[0, 0, 20 - height // 2 : 20 + height // 2, 32 - width // 2 : 32 + width // 2]
+    assert both.count_nonzero() == 3 * inside.count_nonzero()  # nothing beyond
+    assert not inside[[0, -1]].any() and not inside[:, [0, -1]].any()
+    middle = inside[3 * height // 8 : 5 * height // 8, 3 * width // 8 : 5 * width // 8]
+    assert middle.numel() and (middle == 1).all()
+    row = inside[height // 2]
+    assert (row[: width // 2].diff() >= 0).all() and (row[width // 2 :].diff() <= 0).all()

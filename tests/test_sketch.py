@@ -22,11 +22,12 @@ from vqclip.engine.film import FADING, turned
 from vqclip.engine.paint import paint
 from vqclip.films import FilmSettings
 from vqclip.models.prior import Prior
+from vqclip.ops.resample import within
 from vqclip.runs.jobs import identify, make_job
 from vqclip.runs.painting import painting
 from vqclip.runs.parts import Parts, build_parts
 from vqclip.runs.plan import again, resolve
-from vqclip.runs.shots import sketched_anew
+from vqclip.runs.shots import renewed, sketched_anew
 from vqclip.settings import Settings
 from vqclip.sinks.metadata import read_recipe
 from vqclip.sinks.state import load_state
@@ -204,7 +205,7 @@ def test_a_zoom_sketches_its_prompt_anew_as_it_goes_in(call, make, tiny_models, 
     how = ("zoom", "a castle", "--zoom", "1.5", "--frames", "7", "--fps", "8")
     own = ("--prior", str(make()), *tiny_models.flags(), *SMALL[:8])
     frames, state = filmed(call, "renewed", *how, "--renew", "2", *own)
-    assert len(made) == 3  # frames 2, 4 and 6, the last ones beginning anew before the second sketch of each
+    assert len(made) == 3  # frames 2, 4 and 6
     again, plain = filmed(call, "never", *how, *own)
     assert len(made) == 3 and "shown" in state and "shown" not in plain
     assert frames[:2] == again[:2] and frames[2] != again[2]
@@ -216,9 +217,35 @@ def test_a_scene_of_a_film_is_renewed_as_its_camera_goes_in(call, make, tiny_mod
         '[[scene]]\nprompt = "a castle"\nseconds = 0.0833\n[[scene]]\nprompt = "fog"\nseconds = 0.1667\n'
     )
     when = []
-    monkeypatch.setattr("vqclip.runs.planned.sketched_anew", lambda *_, index, since, **__: when.append((index, since)))
+    for name in ("sketched_anew", "renewed"):
+        note = lambda *_, index, since, name=name, **__: when.append((name, index, since))  # noqa: E731
+        monkeypatch.setattr(f"vqclip.runs.planned.{name}", note)
     filmed(call, "film", "film", "film.toml", "--prior", str(make()), *tiny_models.flags(), *SMALL[:8])
-    assert when == [(2, 0), (3, 1), (6, 0), (7, 1), (8, 0), (9, 1)]
+    anew, again = "sketched_anew", "renewed"
+    assert when == [(again, 2, 0), (again, 3, 1), (anew, 6, 0), (anew, 7, 1), (again, 8, 0), (again, 9, 1)]
+
+
+@pytest.mark.parametrize("fine", [0, 8])
+def test_a_renewed_picture_comes_from_afar_and_leaves_the_rest_as_it_was(tiny_models, make, monkeypatch, fine):
+    said = tiny_models.settings(prior=str(make(fine_grid=fine)), init="prior", seed=1, width=32, height=32, cutouts=2)
+    how = {"device": torch.device("cpu"), "offline": True, "note": print, "encoder": True}
+    parts = build_parts(resolve(Settings.make(said))[0], **how)
+    wholes = []
+    monkeypatch.setattr("vqclip.runs.shots.within", lambda *args: wholes.append((args, within(*args))) or wholes[-1][1])
+    film, looks = FilmSettings(renew=2.0), parts.looks
+    anew = [renewed(parts, film, parts.settings, looks, index=9, since=since) for since in (0, 1)]
+    assert anew[1] is None
+    seen = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    latent = anew[0](seen)
+    ((_, afar, scale, _), both), *_ = wholes
+    assert len(wholes) == 1 and scale == 0.5 and afar.std() > 0
+    assert torch.equal(both[..., :8, :], seen[..., :8, :]) and not torch.equal(
+        both[..., 8:24, 8:24], seen[..., 8:24, 8:24]
+    )
+    assert torch.equal(latent, parts.vqgan.tokenize(both)[0]) == (not fine)
+    assert torch.equal(latent, anew[0](seen)) and latent.shape == parts.latent.shape
+    painted = film.model_copy(update={"change": "paint"})
+    assert renewed(parts, painted, parts.settings, looks, index=9, since=0) is None
 
 
 @pytest.mark.parametrize(("change", "fade", "first"), [("sketch", 0, 4), ("sketch", 0.25, 7), ("paint", 0, None)])

@@ -63,9 +63,9 @@ class FilmSettings(Reel):
     and tilt as in `ops.camera`. carry, hold and sharpen are those of `engine.film.Carry`. loop is the number of frames
     at the end that fade into the first ones (0 = no loop). story are further prompts, each after change_every frames;
     by change a model that has a prior sketches them over the picture ("sketch"), or they are painted out of it. renew:
-    whenever the camera has gone in by this factor under one prompt, a prior sketches that prompt anew over the picture,
-    for what it named has grown out of sight (0 = never; None = "the model's own"). clarity and calm are how frames
-    are shown (`ops.clarity.Showing`).
+    whenever the camera has gone in by this factor under one prompt, what it names has grown out of sight, and a prior
+    sketches it once more, in the middle and as much smaller (0 = never; None = "the model's own"). clarity and calm are
+    how frames are shown (`ops.clarity.Showing`).
     """
 
     zoom: float = Field(1.02, ge=0.5, le=2)
@@ -95,7 +95,7 @@ class FilmSettings(Reel):
         if self.renew and self.renew < 1.1:
             raise UsageError(
                 f"a renewal whenever the camera has gone in by {self.renew:g} leaves no time between",
-                hint="try --renew 4, or 0 for none",
+                hint="try --renew 3, or 0 for none",
             )
         if self.loop and self.loop * 2 > self.frames:
             raise UsageError(

@@ -52,7 +52,7 @@ FLAGS: tuple[Flag, ...] = (
         FILM,
         "--renew",
         float,
-        "Sketch the prompt anew whenever the camera has gone in by this factor; 0 never.",
+        "Let the prompt come once more, from afar, whenever the camera has gone in by this factor; 0 never.",
         "NUMBER",
         default="model's own",
     ),

@@ -60,6 +60,24 @@ def double(image: Tensor, padding: Literal["circular", "replicate"] = "replicate
     return image
 
 
+def within(image: Tensor, other: Tensor, scale: float, clear: float) -> Tensor:
+    """A picture with another one in its middle, fading into it along a round rim.
+
+    Shapes: image [1, C, H, W], other [1, C, h, w] of the same aspect -> [1, C, H, W]. scale in (0, 1] is the other's
+    width of the picture's; it is seen alone within `clear` of the way from its middle to its sides, and not beyond.
+    """
+    height, width = (max(1, round(side * scale)) for side in image.shape[2:])
+    shrinks = height * width < other.shape[2] * other.shape[3]
+    other = F.interpolate(other, (height, width), mode="area" if shrinks else "bicubic").clamp(0, 1)
+    down, across = (torch.linspace(-1, 1, side, device=image.device) for side in (height, width))
+    inside = ((1 - torch.hypot(down[:, None], across)) / (1 - clear)).clamp(0, 1)
+    top, left = (image.shape[2] - height) // 2, (image.shape[3] - width) // 2
+    place = (..., slice(top, top + height), slice(left, left + width))
+    both = image.clone()
+    both[place] = torch.lerp(image[place], other, inside * inside * (3 - 2 * inside))
+    return both
+
+
 def lanczos_kernel(ratio: float, lobes: int = 2) -> Tensor:
     """The taps of a Lanczos low-pass for shrinking to `ratio` (< 1) of the size; odd in number, their sum is 1."""
     reach = math.ceil(lobes / ratio) - 1  # the outermost tap that is not zero

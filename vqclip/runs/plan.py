@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vqclip.errors import UsageError
-from vqclip.films import Reel
+from vqclip.films import Reel, RestyleSettings
 from vqclip.presets import merge
 from vqclip.prompts import parse_clip, parse_image_prompt, parse_prompts
 from vqclip.settings import MAX_SIDE, SEEDS, Delivery, Settings
@@ -132,9 +132,9 @@ def film_target(settings: Settings, delivery: Delivery) -> Path:
 
 def resolve_film(film: R, settings: Settings) -> R:
     """Fills what was left open with the model's own; settings come from `resolve`."""
-    its = type(film).model_fields  # not every kind of film has all that a model says of films
-    model = find(settings.vqgan).film
-    own = {key: value for key, value in model.items() if key in its and getattr(film, key) is None}
+    model, its = find(settings.vqgan), type(film).model_fields  # not every kind of film has all that a model says
+    said = {**model.film, **(model.restyle if isinstance(film, RestyleSettings) else {})}
+    own = {key: value for key, value in said.items() if key in its and getattr(film, key) is None}
     if film.frame_learning_rate is None and "frame_learning_rate" not in own:
         own["frame_learning_rate"] = settings.learning_rate
     return film.changed(**own)

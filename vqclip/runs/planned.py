@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,9 +24,11 @@ from vqclip.ops.fade import fade, weighted
 from vqclip.ops.losses import TotalVariation
 from vqclip.prompts import parse_prompts
 from vqclip.runs.parts import Note, Parts, make_looks, wrap_of
-from vqclip.runs.shots import frame_course, make_carry, make_showing, sketched_anew
+from vqclip.runs.shots import frame_course, make_carry, make_showing, renewed, sketched_anew
 from vqclip.settings import Settings
 from vqclip.shotlist import SceneShots, Script, ShotList
+
+Coming = Literal["another", "again"] | None
 
 
 def planned_frames(
@@ -147,8 +149,8 @@ class _Shots:
         course = replace(course, learning_rate=at("learning_rate"))
         return Shot(matrix, self._looks(index), course, cutouts, extras, self._anew(index))
 
-    def _comings(self, number: int) -> list[tuple[int, int]]:
-        """For each frame of a scene how often its prompt has come by a sketch, and how many frames ago the last time.
+    def _comings(self, number: int) -> list[tuple[Coming, int]]:
+        """For each frame of a scene how its prompt has come by a sketch the last time, and how many frames ago.
 
         Another prompt than before comes where more than half of it is there, any once more as the camera goes in.
         """
@@ -158,16 +160,17 @@ class _Shots:
         there = next((n for n in range(first, end) if shares[n] >= 0.5), end)
         another = number > 0 and scenes[number].prompt != scenes[number - 1].prompt
         later = renewals(self._shots.curves["zoom"][there:end], self._film.renew or 0.0)
-        return [(0, 0)] * (there - first) + [(times + another, ago) for times, ago in later]
+        comes: Coming = "another" if another else None
+        return [(None, 0)] * (there - first) + [("again" if times else comes, ago) for times, ago in later]
 
     def _anew(self, index: int) -> Callable[[Tensor], Tensor] | None:
         """What makes a frame anew for its prompt, where that comes for the first time or once more."""
-        (times, since), number = self._came[index], self._shots.scene_at(index)
-        if not times:
+        (coming, since), number = self._came[index], self._shots.scene_at(index)
+        if coming is None:
             return None
-        told = _told(self._parts.settings, self._shots.scenes[number])
-        looks = self._scenes[number].looks
-        return sketched_anew(self._parts, self._film, told, looks, index=index, since=since, thrift=self._thrift)
+        told, looks = _told(self._parts.settings, self._shots.scenes[number]), self._scenes[number].looks
+        make = renewed if coming == "again" else sketched_anew
+        return make(self._parts, self._film, told, looks, index=index, since=since, thrift=self._thrift)
 
     def _reader(self, index: int) -> Callable[[str], float]:
         return lambda name: self._shots.curves[name][index]

@@ -12,13 +12,17 @@ from torch import Tensor
 from vqclip.engine.course import Course
 from vqclip.engine.film import Carry, Shot
 from vqclip.engine.paint import Look
+from vqclip.engine.starts import from_image
 from vqclip.engine.thrift import Thrift
 from vqclip.films import FilmSettings, Reel, renewals
 from vqclip.ops.camera import Move, camera
 from vqclip.ops.clarity import Showing
+from vqclip.ops.resample import within
 from vqclip.runs.parts import Note, Parts, make_looks
-from vqclip.runs.sketch import sketch
+from vqclip.runs.sketch import sketch, sketch_grid
 from vqclip.settings import SEEDS, Settings
+from vqclip.store.priors import prior_outline
+from vqclip.store.starter import STARTER
 
 
 def zoom_shots(
@@ -52,13 +56,13 @@ def zoom_shots(
 
     def shot(index: int) -> Shot:
         turn, since = divmod(index, film.change_every) if film.change_every else (0, index)
-        renewed, again = came[since]
+        times, ago = came[since]
         number = turn % len(prompts)
         course = frame_course(parts, film, steps=film.steps_per_frame if index else 0)
         told = settings.changed(prompt=prompts[number])
-        anew = None
-        if turn or renewed:
-            anew = sketched_anew(parts, film, told, looks(number), index=index, since=again, thrift=thrift)
+        anew, how = None, {"index": index, "since": ago, "thrift": thrift}
+        if times or turn:
+            anew = (renewed if times else sketched_anew)(parts, film, told, looks(number), **how)
         return Shot(matrix, looks(number), course, parts.cutouts, extras, anew)
 
     return shot
@@ -93,6 +97,49 @@ def sketched_anew(
         rows, columns = (side // parts.vqgan.stride for side in seen.shape[2:])
         how: dict[str, Any] = {"over": seen, "kept": TURN[number], "thrift": thrift}
         return sketch(told, parts.vqgan, looks, (rows, columns), parts.cutouts, **how)
+
+    return anew
+
+
+CLEAR = 0.5
+"""How far from its middle a picture from afar is seen alone, of the way to its sides, where it ends."""
+SMALLEST = 0.25
+"""A picture from afar is at least this share of the frame each way: smaller, nothing could be told in it."""
+BLENDED = 0.5
+"""How much stays of the two pictures where the prior makes them one."""
+
+
+def renewed(
+    parts: Parts,
+    film: FilmSettings,
+    told: Settings,
+    looks: Sequence[Look],
+    *,
+    index: int,
+    since: int,
+    thrift: Thrift | None = None,
+) -> Callable[[Tensor], Tensor] | None:
+    """As `sketched_anew`, where a prompt comes once more: from afar, in the middle of the picture that the camera sees.
+
+    It is so small that it fills the frame when it is renewed again. Then the prior makes one picture of both, where it
+    has learnt to refine one of that size.
+    """
+    if since or film.change != "sketch" or parts.settings.init != "prior":
+        return None
+    told = told.changed(seed=((told.seed or 0) + index) % SEEDS)
+
+    def anew(seen: Tensor) -> Tensor:
+        vqgan = parts.vqgan
+        grid = tuple(side // vqgan.stride for side in seen.shape[2:])
+        outline = prior_outline(told.prior or STARTER)
+        small = sketch_grid(grid, outline.grid)
+        made = sketch(told, vqgan, looks, small, parts.cutouts, thrift=thrift)
+        afar = vqgan.decode(vqgan.quantize(made)[0]).float().clamp(0, 1)
+        both = within(seen, afar, max(1 / (film.renew or 1.0), SMALLEST), CLEAR)
+        if not outline.grid < min(grid) <= outline.fine_grid:
+            return from_image(vqgan, both)
+        how: dict[str, Any] = {"over": both, "kept": BLENDED, "fine": True, "turn": 1, "thrift": thrift}
+        return sketch(told, vqgan, looks, grid, parts.cutouts, **how)
 
     return anew
 

@@ -13,7 +13,7 @@ import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from vqclip.errors import UsageError
-from vqclip.films import FilmSettings
+from vqclip.films import FilmSettings, RestyleSettings
 from vqclip.smallfiles import read_small
 from vqclip.words import clean, did_you_mean
 
@@ -53,6 +53,7 @@ class Entry(BaseModel):
     defaults: dict[str, Any] = {}
     starts: list[dict[str, Any]] = []
     film: dict[str, Any] = {}
+    restyle: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _can_be_fetched(self) -> Self:
@@ -106,6 +107,7 @@ def _check_defaults(name: str, entry: Entry, source: str) -> None:
     if any(not isinstance(table.get("init"), list) for table in entry.starts):
         raise UsageError(f"{source}: {name}: a table of starts says which", hint='such as init = ["image"]')
     FilmSettings.make(entry.film, source=f"{source}: {name}: film")
+    RestyleSettings.make(entry.restyle, source=f"{source}: {name}: restyle")
     for table in (entry.defaults, *entry.starts):
         Settings.make({key: value for key, value in table.items() if key != "init"}, source=f"{source}: {name}")
 

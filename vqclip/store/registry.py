@@ -21,6 +21,7 @@ __all__ = ["WEIGHT_SUFFIXES", "Model", "find", "is_path", "known_names", "models
 class Model:
     """A VQGAN as the registry knows it. defaults hold every setting that is the model's own, film those of its films.
 
+    restyle holds what is otherwise for restyled clips.
     starts are tables of settings that are the model's own for some kinds of start, which `init` names; see `own`.
     stride is None for a file of the user's own, whose shape shows only when it is loaded. size (bytes) and sha256 are
     those of the published file; megabytes stands where the exact size is not documented; memory is in GB. yours says
@@ -49,6 +50,7 @@ class Model:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     starts: tuple[Mapping[str, Any], ...] = ()
     film: Mapping[str, Any] = field(default_factory=dict)
+    restyle: Mapping[str, Any] = field(default_factory=dict)
 
     def own(self, init: str) -> dict[str, Any]:
         """The model's own settings for a picture that starts from `init` ("codes", "image", ...)."""
