@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--frames", type=int, default=25)
     parser.add_argument("--steps", type=int, default=5, help="for each frame")
-    parser.add_argument("--lr", type=float, default=0.01, help="of the frames")
+    parser.add_argument("--lr", type=float, default=0.004, help="of the frames")
     parser.add_argument("--zoom", type=float, default=1.02)
     parser.add_argument("--only", nargs="*", help="these ways alone; no result is written then")
     parser.add_argument("--sheets", type=Path)

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tiny import TinyDecoder, shaken, tiny_look
 
 from vqclip.engine.canvas import begin
 from vqclip.engine.course import Course
-from vqclip.engine.film import FADE, FADING, Carry, Shot, film, given_back, sharpened
+from vqclip.engine.film import ENDING, FADE, FADING, Carry, Shot, film, given_back, sharpened
 from vqclip.engine.motion import finished
 from vqclip.engine.streams import stream
 from vqclip.errors import DivergedError
@@ -88,6 +89,11 @@ def test_a_painting_that_is_made_anew_comes_without_a_jump_and_is_then_all_that_
     painted = DECODER.decode(DECODER.quantize(finished(states[3]))[0])
     jump, whole = ((image - before[3].image).abs().mean() for image in (frames[3].image, painted))
     assert whole > 0.05 and jump < (1 - FADE) * 1.5 * whole  # a little of it is motion
+    bare = {key: value for key, value in states[3].items() if key not in ("shown", "fading")}
+    plain = _told(_turning([])[0], 3 + FADING + 3, bare)  # what is painted meanwhile
+    left = [float((a.image - b.image).abs().mean()) for a, b in zip(frames[4:], plain, strict=True)]
+    assert all(after < 0.9 * before for before, after in pairwise(left[FADING - ENDING : FADING]))
+    assert left[FADING - 1] < 0.02 * left[0] and not any(left[FADING:])
 
 
 @pytest.mark.parametrize("stopped", [2, 3, 4, 9])

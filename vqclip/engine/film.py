@@ -27,8 +27,9 @@ from vqclip.ops.guide import Extras
 from vqclip.ops.resample import double
 
 Way = Literal["picture", "state", "cells"]
-FADE, FADING = 0.8, 15
-"""The share of the frame before in what is shown while a painting that was made anew comes, and for how many frames."""
+FADE, FADING, ENDING = 0.8, 15, 8
+"""The share of the frame before in what is shown while a painting that was made anew comes, and for how many frames;
+over the last ones it falls evenly, for what is shown is softer than what is painted, and would end with a jump."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,9 @@ def film(
         event = _painted(decoder, state, shot, carry, thrift)
         kept = {name: state[name] for name in ("view", "held", "left", "shown", "fading") if name in state}
         state = {**event.state(), **kept, "frame": index, "painted": shot.course.steps > 0}
-        image = event.image if "shown" not in state else torch.lerp(event.image, state["shown"], FADE)
+        image = event.image
         if "shown" in state:
+            image = torch.lerp(image, state["shown"], FADE * min(1.0, (state["fading"] + 1) / ENDING))
             state = {**state, "shown": image}
         yield Frame(
             index,
