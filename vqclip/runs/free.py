@@ -124,7 +124,7 @@ def probable_itemsize() -> int:
         flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return 4
-    return 2 if "avx512_bf16" in flags or "amx_bf16" in flags else 4
+    return 2 if "amx_bf16" in flags or ("avx512_bf16" in flags and "GenuineIntel" not in flags) else 4
 
 
 def cache_folder() -> Path:
